@@ -1,0 +1,363 @@
+"""The configuration: a TOML file, read into frozen values, every fault reported at once with its place.
+
+Relative paths are relative to the file. Secrets are never in the file: it only says where they are. Each key is
+explained in ``config.example.toml``.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePath
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from sealdrop.errors import ConfigurationError
+from sealdrop.model import Reason, SealLevel
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+
+# Reason codes that a folder may not change: no PDF software seals such files in a way that means anything
+# (validation.md, the verdicts marked *).
+FIXED_RULES = frozenset(
+    {
+        Reason.EMPTY,
+        Reason.NOT_PDF,
+        Reason.ENCRYPTED_USER,
+        Reason.ENCRYPTED_UNSUPPORTED,
+        Reason.TRUNCATED,
+        Reason.PARSER_LIMIT,
+        Reason.UNREADABLE,
+        Reason.ZERO_PAGES,
+        Reason.CERTIFIED_NO_CHANGES,
+        Reason.XFA_DYNAMIC,
+    }
+)
+
+Rule = Literal["reject", "warn", "allow"]
+
+DEFAULT_RULES: Mapping[Reason, Rule] = {
+    Reason.ENCRYPTED_OWNER: "reject",
+    Reason.HEADER_OFFSET: "reject",
+    Reason.XREF_BROKEN: "reject",
+    Reason.ACTIVE_CONTENT: "reject",
+    Reason.UNSEALABLE: "reject",
+    Reason.IMAGE_TRANSPARENCY: "warn",
+    Reason.ALREADY_SIGNED: "warn",
+    Reason.CERTIFIED: "warn",
+    Reason.PDFA_CLAIM: "warn",
+    Reason.ATTACHMENTS: "warn",
+    Reason.INTERACTIVE_CONTENT: "warn",
+    Reason.XREF_LENIENT: "warn",
+    Reason.TRAILING_DATA: "warn",
+    Reason.USAGE_RIGHTS: "warn",
+    Reason.XFA_STATIC: "warn",
+    Reason.PORTFOLIO: "warn",
+    Reason.HYBRID_XREF: "allow",
+    Reason.OTHER_TRANSPARENCY: "allow",
+    Reason.LAYERS: "allow",
+}
+
+
+def _from_file(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("base", Path.cwd())
+    return Path(os.path.normpath(base / path.expanduser()))
+
+
+ConfiguredPath = Annotated[Path, AfterValidator(_from_file)]
+
+
+class _Table(BaseModel):
+    """A TOML table: unknown keys are faults, values never change after reading."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, hide_input_in_errors=True)
+
+
+class Secret(_Table):
+    """Where a secret is: exactly one of a systemd credential, a file, an environment variable."""
+
+    credential: str | None = None
+    file: ConfiguredPath | None = None
+    env: str | None = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if sum(place is not None for place in (self.credential, self.file, self.env)) != 1:
+            raise ValueError("give exactly one of credential, file, env")
+        return self
+
+    def read(self) -> str:
+        """Return the secret, without a newline at its end.
+
+        Raises:
+            ConfigurationError: it is not where it should be; the message names the place, never the secret.
+        """
+        if self.env is not None:
+            value = os.environ.get(self.env)
+            if value is None:
+                raise ConfigurationError("secret", [f"the environment variable {self.env} is not set"])
+            return value
+        path = self.file if self.file is not None else credential_path(self.credential or "")
+        try:
+            return path.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError("secret", [f"cannot read the secret in {path}: {error}"]) from error
+
+
+def credential_path(name: str) -> Path:
+    """Return where systemd puts the credential ``name`` (systemd.exec(5), LoadCredential=).
+
+    Raises:
+        ConfigurationError: this process was given no credentials.
+    """
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        raise ConfigurationError("secret", [f"no systemd credentials here, so there is no credential {name!r}"])
+    return Path(folder) / name
+
+
+class Credential(_Table):
+    """A systemd credential in the place of a file."""
+
+    credential: str
+
+
+def path_of(place: Path | Credential) -> Path:
+    """Return the path of a file that the configuration names directly or as a systemd credential."""
+    return credential_path(place.credential) if isinstance(place, Credential) else place
+
+
+class Paths(_Table):
+    """Where each operation of the centralized workflow lives, below the account's base URL (signapi.md, [A])."""
+
+    create: str = "/centralized/signatures"
+    sign: str = "/centralized/signatures/sign"
+    status: str = "/centralized/signatures/"
+    search: str = "/centralized/signatures/search/"
+
+    @field_validator("*")
+    @classmethod
+    def _absolute(cls, value: str) -> str:
+        if not value.startswith("/") or "?" in value or "#" in value:
+            raise ValueError("must start with / and hold neither ? nor #")
+        return value
+
+
+class Account(_Table):
+    """One SignAPI contract: where it is, how we prove who we are, whose seal we expect back."""
+
+    base_url: str
+    certificate: ConfiguredPath | Credential
+    key: ConfiguredPath | Credential | None = None
+    passphrase: Secret | None = None
+    ca_file: ConfiguredPath | None = None
+    organisation: str = Field(min_length=1)
+    trust_anchors: tuple[ConfiguredPath, ...] = Field(min_length=1)
+    paths: Paths = Paths()
+    archive_id: tuple[str, ...] = ("archiveId", "archives[].archiveId")
+    mode: Literal["ASYNC", "SYNC"] = "ASYNC"
+    connect_timeout_s: Seconds = 10.0
+    read_timeout_s: Seconds = 60.0
+    call_timeout_s: Seconds = 120.0
+    connections: int = Field(default=4, ge=1, le=64)
+    batch_documents: int = Field(default=16, ge=1, le=500)
+    batch_mib: float = Field(default=32.0, gt=0, le=1024)
+    poll_first_s: Seconds = 1.0
+    poll_longest_s: Seconds = 30.0
+    retry_first_s: Seconds = 2.0
+    retry_longest_s: Seconds = 300.0
+    ask_after_s: Seconds = 5.0
+    sign_again_after_s: Seconds = 180.0
+    breaker_failures: int = Field(default=5, ge=1, le=1000)
+
+    @field_validator("base_url")
+    @classmethod
+    def _https(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise ValueError("must be an https:// address without user, query or fragment")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _timeouts(self) -> Self:
+        if self.sign_again_after_s <= self.call_timeout_s:
+            raise ValueError("sign_again_after_s must be longer than call_timeout_s")
+        return self
+
+
+class SealLine(_Table):
+    """A line of text in a visible seal (signapi.md, ``linesOptions``)."""
+
+    text: str
+    color: int = Field(default=0, ge=0, le=0xFFFFFF)
+    font_size: int = Field(default=10, ge=1, le=200)
+    font: str = "Times_roman"
+    x: float = 0.0
+    y: float = 0.0
+
+
+class VisibleSeal(_Table):
+    """A seal that can be seen on a page (signapi.md, ``pdfSignatureOptions``)."""
+
+    image: ConfiguredPath | None = None
+    page: int = Field(default=1, ge=1)
+    x: float = Field(default=10.0, ge=0)
+    y: float = Field(default=10.0, ge=0)
+    lines: tuple[SealLine, ...] = ()
+
+
+class Seal(_Table):
+    """What is asked for: the PAdES level, the archive deposit, the looks."""
+
+    level: SealLevel = SealLevel.LTA
+    digest: Literal["SHA256"] = "SHA256"
+    archive: bool = True
+    archivers: tuple[str, ...] = ()
+    keywords: tuple[str, ...] = ()
+    visible: VisibleSeal | None = None
+
+
+class Validation(_Table):
+    """Which PDFs a folder accepts (validation.md)."""
+
+    max_mib: float = Field(default=100.0, gt=0, le=2048)
+    max_pages: int = Field(default=5_000, ge=1)
+    rules: Mapping[Reason, Rule] = Field(default_factory=dict)
+
+    @field_validator("rules")
+    @classmethod
+    def _changeable(cls, value: Mapping[Reason, Rule]) -> Mapping[Reason, Rule]:
+        for code in value:
+            if code in FIXED_RULES:
+                raise ValueError(f"{code} is always rejected")
+            if code not in DEFAULT_RULES:
+                raise ValueError(f"{code} is not a rule about documents that can be changed here")
+        return value
+
+    def rule(self, code: Reason) -> Rule:
+        """Return what is done with a document to which ``code`` applies."""
+        return self.rules.get(code, DEFAULT_RULES.get(code, "reject"))
+
+
+class Folder(_Table):
+    """One inbound folder and where its documents go."""
+
+    account: str
+    inbound: ConfiguredPath
+    outbound: ConfiguredPath
+    rejected: ConfiguredPath
+    failed: ConfiguredPath
+    subfolders: bool = True
+    sweep_s: Seconds = 30.0
+    settle_s: Seconds = 2.0
+    incomplete_s: Seconds = 60.0
+    seal: Seal = Seal()
+    validation: Validation = Validation()
+
+    def places(self) -> Iterator[tuple[str, Path]]:
+        """Yield the key and the path of each of the four folders."""
+        yield "inbound", self.inbound
+        yield "outbound", self.outbound
+        yield "rejected", self.rejected
+        yield "failed", self.failed
+
+
+class Service(_Table):
+    """The process itself."""
+
+    state_dir: ConfiguredPath
+    create_folders: bool = False
+    grace_s: Seconds = 20.0
+    inspectors: int = Field(default=2, ge=1, le=64)
+    log_format: Literal["auto", "json", "console"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(_Table):
+    """The whole file. ``source`` is its path, for messages."""
+
+    source: Path = Path("sealdrop.toml")
+    service: Service
+    accounts: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Account] = Field(min_length=1)
+    folders: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Folder] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        problems = [*_unknown_accounts(self.folders, self.accounts), *_overlaps(self.folders, self.service.state_dir)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def account_of(self, folder: str) -> Account:
+        """Return the account that seals for ``folder``."""
+        return self.accounts[self.folders[folder].account]
+
+
+def _unknown_accounts(folders: Mapping[str, Folder], accounts: Mapping[str, Account]) -> Iterator[str]:
+    for name, folder in folders.items():
+        if folder.account not in accounts:
+            known = ", ".join(sorted(accounts))
+            yield f"folders.{name}.account: there is no account {folder.account!r} (there is: {known})"
+
+
+def _overlaps(folders: Mapping[str, Folder], state_dir: Path) -> Iterator[str]:
+    """A folder inside an inbound one would have its files sealed again, and again."""
+    places = [(f"folders.{name}.{key}", path) for name, folder in folders.items() for key, path in folder.places()]
+    places.append(("service.state_dir", state_dir))
+    for inbound_key, inbound in places:
+        if not inbound_key.endswith(".inbound"):
+            continue
+        for key, path in places:
+            if key != inbound_key and _is_inside(path, inbound):
+                yield f"{key}: {path} is inside {inbound_key} ({inbound}); what is written there would be sealed again"
+
+
+def _is_inside(path: PurePath, folder: PurePath) -> bool:
+    return path == folder or folder in path.parents
+
+
+def load(path: Path) -> Config:
+    """Read and check the configuration file at ``path``.
+
+    Raises:
+        ConfigurationError: it cannot be used; all its faults are in ``problems``.
+    """
+    source = str(path)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(source, [f"cannot be read: {error}"]) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(source, [f"is not TOML: {error}"]) from error
+    if "source" in content:
+        raise ConfigurationError(source, ["source: unknown key"])
+    try:
+        return Config.model_validate({**content, "source": path}, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        raise ConfigurationError(source, list(_problems(error))) from error
+
+
+def _problems(error: ValidationError) -> Iterator[str]:
+    """One line for each fault: where it is, what is wrong."""
+    for fault in error.errors(include_url=False, include_input=False):
+        place = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            yield f"{place}: unknown key"
+        elif fault["type"] == "missing":
+            yield f"{place}: missing"
+        elif fault["type"] == "value_error":
+            for line in str(fault["ctx"]["error"]).splitlines():
+                yield f"{place}: {line}" if place else line
+        else:
+            yield f"{place}: {fault['msg']}"

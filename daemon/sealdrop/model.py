@@ -1,0 +1,405 @@
+"""The values that travel through sealdrop, and the one table of moves a document may make.
+
+Everything here is frozen: a stage takes a value and returns another. Times are aware and in UTC. Digests are
+SHA-256 in lower-case hexadecimal. Sizes are in bytes.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NewType
+
+from pydantic import JsonValue
+
+from sealdrop.errors import IllegalMove
+
+DocumentId = NewType("DocumentId", str)  # ours, for one drop: YYYYMMDD-, then 16 hexadecimal digits
+ExternalId = NewType("ExternalId", str)  # ours, for one signature request: externalSignatureRequestId
+RequestId = NewType("RequestId", str)  # SignAPI's signatureRequestId
+Sha256 = NewType("Sha256", str)
+
+
+class State(StrEnum):
+    """Where a document stands; see `MOVES`."""
+
+    RECEIVED = "received"
+    VALIDATED = "validated"
+    SUBMITTING = "submitting"
+    SUBMITTED = "submitted"
+    SEALING = "sealing"
+    ARCHIVING = "archiving"
+    SEALED = "sealed"
+    VERIFIED = "verified"
+    DELIVERED = "delivered"
+    REJECTED = "rejected"
+    FAILED = "failed"
+
+
+MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.RECEIVED: frozenset({State.VALIDATED, State.REJECTED}),
+        State.VALIDATED: frozenset({State.SUBMITTING}),
+        # The service may turn out to be further than our last answer said: asking can move a document past
+        # several states at once, never back.
+        State.SUBMITTING: frozenset({State.SUBMITTED, State.SEALING, State.ARCHIVING, State.SEALED, State.FAILED}),
+        State.SUBMITTED: frozenset({State.SEALING, State.ARCHIVING, State.SEALED, State.FAILED}),
+        State.SEALING: frozenset({State.ARCHIVING, State.SEALED, State.FAILED}),
+        State.ARCHIVING: frozenset({State.SEALED, State.FAILED}),
+        State.SEALED: frozenset({State.VERIFIED, State.FAILED}),
+        State.VERIFIED: frozenset({State.DELIVERED}),
+        State.DELIVERED: frozenset(),
+        State.REJECTED: frozenset(),
+        State.FAILED: frozenset(),
+    }
+)
+
+END_STATES = frozenset({State.DELIVERED, State.REJECTED, State.FAILED})
+
+
+def check_move(document: str, before: State, after: State) -> None:
+    """Pass if ``before`` may be followed by ``after``, or is it.
+
+    Raises:
+        IllegalMove: the move is not in `MOVES`.
+    """
+    if before != after and after not in MOVES[before]:
+        raise IllegalMove(f"document {document} was about to move from {before} to {after}, which is not allowed")
+
+
+class SealLevel(StrEnum):
+    """PAdES baseline levels (ETSI EN 319 142-1), in SignAPI's spelling."""
+
+    B = "PAdES_BASELINE_B"
+    T = "PAdES_BASELINE_T"
+    LT = "PAdES_BASELINE_LT"
+    LTA = "PAdES_BASELINE_LTA"
+
+
+class RemoteStatus(StrEnum):
+    """A signature request's status at SignAPI (signapi.md, "A signature request status")."""
+
+    SIGN_CREATED = "SIGN_CREATED"
+    SIGN_AWAITING_VALIDATION = "SIGN_AWAITING_VALIDATION"
+    SIGN_AWAITING = "SIGN_AWAITING"
+    SIGN_IN_PROGRESS = "SIGN_IN_PROGRESS"
+    SIGNED = "SIGNED"
+    SIGN_FAILED = "SIGN_FAILED"
+    ARCHIVE_IN_PROGRESS = "ARCHIVE_IN_PROGRESS"
+    ARCHIVED = "ARCHIVED"
+    ARCHIVE_FAILED = "ARCHIVE_FAILED"
+    ARCHIVE_MIGRATED = "ARCHIVE_MIGRATED"
+    REFUSED = "REFUSED"
+    DISCARDED = "DISCARDED"
+
+
+class Reason(StrEnum):
+    """Why a document was not sealed, or not published: a stable interface for programs."""
+
+    # The document itself, in the order in which they are looked for: the first that holds is given.
+    EMPTY = "EMPTY"
+    TOO_LARGE = "TOO_LARGE"
+    NOT_PDF = "NOT_PDF"
+    ENCRYPTED_USER = "ENCRYPTED_USER"
+    ENCRYPTED_OWNER = "ENCRYPTED_OWNER"
+    ENCRYPTED_UNSUPPORTED = "ENCRYPTED_UNSUPPORTED"
+    HEADER_OFFSET = "HEADER_OFFSET"
+    TRUNCATED = "TRUNCATED"
+    PARSER_LIMIT = "PARSER_LIMIT"
+    UNREADABLE = "UNREADABLE"
+    ZERO_PAGES = "ZERO_PAGES"
+    TOO_MANY_PAGES = "TOO_MANY_PAGES"
+    XREF_BROKEN = "XREF_BROKEN"
+    CERTIFIED_NO_CHANGES = "CERTIFIED_NO_CHANGES"
+    XFA_DYNAMIC = "XFA_DYNAMIC"
+    ACTIVE_CONTENT = "ACTIVE_CONTENT"
+    UNSEALABLE = "UNSEALABLE"
+    IMAGE_TRANSPARENCY = "IMAGE_TRANSPARENCY"
+    ALREADY_SIGNED = "ALREADY_SIGNED"
+    CERTIFIED = "CERTIFIED"
+    PDFA_CLAIM = "PDFA_CLAIM"
+    ATTACHMENTS = "ATTACHMENTS"
+    INTERACTIVE_CONTENT = "INTERACTIVE_CONTENT"
+    XREF_LENIENT = "XREF_LENIENT"
+    TRAILING_DATA = "TRAILING_DATA"
+    USAGE_RIGHTS = "USAGE_RIGHTS"
+    XFA_STATIC = "XFA_STATIC"
+    PORTFOLIO = "PORTFOLIO"
+    HYBRID_XREF = "HYBRID_XREF"
+    OTHER_TRANSPARENCY = "OTHER_TRANSPARENCY"
+    LAYERS = "LAYERS"
+    # The file that held it.
+    SYMLINK = "SYMLINK"
+    HARD_LINK = "HARD_LINK"
+    SPECIAL_FILE = "SPECIAL_FILE"
+    FILE_UNREADABLE = "FILE_UNREADABLE"
+    NAME_INVALID = "NAME_INVALID"
+    # What became of it at the service.
+    SEAL_REFUSED = "SEAL_REFUSED"
+    SEAL_FAILED = "SEAL_FAILED"
+    SEAL_DISCARDED = "SEAL_DISCARDED"
+    ARCHIVE_FAILED = "ARCHIVE_FAILED"
+    REMOTE_STATUS_UNEXPECTED = "REMOTE_STATUS_UNEXPECTED"
+    SEALED_CONTENT_MISSING = "SEALED_CONTENT_MISSING"
+    # What the checks of the sealed PDF found, one for each check of `CheckName`.
+    SEAL_UNREADABLE = "SEAL_UNREADABLE"
+    SEAL_NOT_OUR_DOCUMENT = "SEAL_NOT_OUR_DOCUMENT"
+    SEAL_PAGE_COUNT = "SEAL_PAGE_COUNT"
+    SEAL_COUNT = "SEAL_COUNT"
+    SEAL_COVERAGE = "SEAL_COVERAGE"
+    SEAL_BROKE_EARLIER_SIGNATURE = "SEAL_BROKE_EARLIER_SIGNATURE"
+    SEAL_NOT_INTACT = "SEAL_NOT_INTACT"
+    SEAL_WEAK_DIGEST = "SEAL_WEAK_DIGEST"
+    SEAL_UNTRUSTED = "SEAL_UNTRUSTED"
+    SEAL_WRONG_ORGANISATION = "SEAL_WRONG_ORGANISATION"
+    SEAL_LEVEL = "SEAL_LEVEL"
+    SEAL_TIME = "SEAL_TIME"
+    SEAL_LATER_CHANGES = "SEAL_LATER_CHANGES"
+    ARCHIVE_ID_MISSING = "ARCHIVE_ID_MISSING"
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """What tells one state of a file from any other: if all four are equal, nobody wrote in between."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+
+
+class Verdict(StrEnum):
+    """What inspection decided."""
+
+    ACCEPT = "accept"
+    REJECT = "reject"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that inspection noticed; ``detail`` is for people and holds no content of the document."""
+
+    code: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Whether a PDF may be sealed, and why.
+
+    With ``REJECT``, ``cause`` is the one reason. ``warnings`` go into the receipt; ``notes`` are there for the
+    curious. ``pages`` is 0 where the page tree could not be read; ``signatures`` counts the filled signature fields.
+    """
+
+    verdict: Verdict
+    cause: Finding | None = None
+    warnings: tuple[Finding, ...] = ()
+    notes: tuple[Finding, ...] = ()
+    pages: int = 0
+    signatures: int = 0
+    pdf_version: str = ""
+
+
+class CheckName(StrEnum):
+    """The checks that a sealed PDF must pass before it is published, in the order of the report."""
+
+    READABLE = "readable"
+    PREFIX = "prefix"
+    PAGE_COUNT = "page_count"
+    ONE_NEW_SIGNATURE = "one_new_signature"
+    COVERAGE = "coverage"
+    EARLIER_SIGNATURES = "earlier_signatures"
+    INTACT = "intact"
+    DIGEST_ALGORITHM = "digest_algorithm"
+    TRUSTED_CHAIN = "trusted_chain"
+    ORGANISATION = "organisation"
+    LEVEL = "level"
+    SIGNING_TIME = "signing_time"
+    LATER_REVISIONS = "later_revisions"
+    ARCHIVE_ID = "archive_id"
+
+
+class CheckOutcome(StrEnum):
+    """How a check ended; anything but ``PASSED`` and ``NOT_ASKED`` keeps the document from being published."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_ASKED = "not_asked"
+    NOT_REACHED = "not_reached"
+
+
+CHECK_REASONS: Mapping[CheckName, Reason] = MappingProxyType(
+    {
+        CheckName.READABLE: Reason.SEAL_UNREADABLE,
+        CheckName.PREFIX: Reason.SEAL_NOT_OUR_DOCUMENT,
+        CheckName.PAGE_COUNT: Reason.SEAL_PAGE_COUNT,
+        CheckName.ONE_NEW_SIGNATURE: Reason.SEAL_COUNT,
+        CheckName.COVERAGE: Reason.SEAL_COVERAGE,
+        CheckName.EARLIER_SIGNATURES: Reason.SEAL_BROKE_EARLIER_SIGNATURE,
+        CheckName.INTACT: Reason.SEAL_NOT_INTACT,
+        CheckName.DIGEST_ALGORITHM: Reason.SEAL_WEAK_DIGEST,
+        CheckName.TRUSTED_CHAIN: Reason.SEAL_UNTRUSTED,
+        CheckName.ORGANISATION: Reason.SEAL_WRONG_ORGANISATION,
+        CheckName.LEVEL: Reason.SEAL_LEVEL,
+        CheckName.SIGNING_TIME: Reason.SEAL_TIME,
+        CheckName.LATER_REVISIONS: Reason.SEAL_LATER_CHANGES,
+        CheckName.ARCHIVE_ID: Reason.ARCHIVE_ID_MISSING,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of a verification report."""
+
+    name: CheckName
+    outcome: CheckOutcome
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealCertificate:
+    """The certificate that made a seal. ``serial`` is decimal; ``sha256`` is the fingerprint of its DER form."""
+
+    subject: str
+    organisation: str
+    issuer: str
+    serial: str
+    sha256: Sha256
+    not_before: datetime
+    not_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Timestamp:
+    """A timestamp token found in the PDF: ``kind`` is ``signature`` or ``document``."""
+
+    kind: str
+    at: datetime
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a sealed PDF proves: every check with its outcome, and the evidence found."""
+
+    checks: tuple[Check, ...]
+    level: SealLevel | None = None
+    signed_at: datetime | None = None
+    certificate: SealCertificate | None = None
+    timestamps: tuple[Timestamp, ...] = ()
+
+    @property
+    def first_failure(self) -> Check | None:
+        """The first check that stands in the way of publishing, or None."""
+        good = (CheckOutcome.PASSED, CheckOutcome.NOT_ASKED)
+        return next((check for check in self.checks if check.outcome not in good), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveId:
+    """An archive deposit's identifier; ``archiver`` is empty where the answer names none."""
+
+    archiver: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteStep:
+    """A remote status, and when we first saw it."""
+
+    status: RemoteStatus
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What SignAPI said of a document's signature request; ``answer`` is its last answer less the content."""
+
+    steps: tuple[RemoteStep, ...] = ()
+    signing_date: datetime | None = None
+    archive_ids: tuple[ArchiveId, ...] = ()
+    answer: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """All that is known of one drop.
+
+    ``name`` is the path below the folder's inbound, with ``/``; always valid Unicode. ``due_at`` is when its
+    state's worker should look at it next; None means that nothing is left to do. ``attempts`` counts failed tries
+    in the present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last
+    put on record, before it was made; None when it is known not to have been made. ``first_seq`` and ``last_seq``
+    are the document's first and newest record in the audit trail.
+    """
+
+    id: DocumentId
+    node: str
+    account: str
+    folder: str
+    name: str
+    identity: FileIdentity
+    size_bytes: int
+    sha256: Sha256
+    state: State
+    received_at: datetime
+    updated_at: datetime
+    due_at: datetime | None
+    lease: str | None = None
+    attempts: int = 0
+    last_error: str | None = None
+    external_id: ExternalId | None = None
+    request_id: RequestId | None = None
+    sign_called_at: datetime | None = None
+    reason: Reason | None = None
+    reason_detail: str | None = None
+    inspection: Inspection | None = None
+    remote: Remote = field(default_factory=Remote)
+    verification: Verification | None = None
+    sealed_size_bytes: int | None = None
+    sealed_sha256: Sha256 | None = None
+    published_name: str | None = None
+    first_seq: int | None = None
+    last_seq: int | None = None
+
+    @property
+    def short_id(self) -> str:
+        """The part of the ID that is used in file names: 8 hexadecimal digits."""
+        return self.id.rpartition("-")[2][:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that goes on record: a stable snake_case name (docs/events.md) and its own fields."""
+
+    name: str
+    fields: Mapping[str, JsonValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The newest record of the audit trail; ``seq`` 0 and an all-zero hash before the first."""
+
+    seq: int
+    hash: str
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One record of the audit trail; ``line`` is its JSON text as it stands in the file, without the newline."""
+
+    seq: int
+    at: datetime
+    hash: str
+    line: str
+
+
+GENESIS = AuditHead(seq=0, hash="0" * 64)
+
+
+def new_document_id(now: datetime) -> DocumentId:
+    """Return an identifier that nobody can guess and that sorts by day."""
+    return DocumentId(f"{now:%Y%m%d}-{secrets.token_hex(8)}")
