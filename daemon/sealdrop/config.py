@@ -5,6 +5,7 @@ explained in ``config.example.toml``.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
@@ -44,6 +45,9 @@ FIXED_RULES = frozenset(
         Reason.XFA_DYNAMIC,
     }
 )
+
+# A place in a status answer: names joined by dots, [] after the name of a list whose entries are all looked at.
+ARCHIVE_ID_PLACE = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*")
 
 Rule = Literal["reject", "warn", "allow"]
 
@@ -166,6 +170,7 @@ class Account(_Table):
     trust_anchors: tuple[ConfiguredPath, ...] = Field(min_length=1)
     paths: Paths = Paths()
     archive_id: tuple[str, ...] = ("archiveId", "archives[].archiveId")
+    unknown_request_pattern: str | None = None  # None: sealdrop.signapi.policy.UNKNOWN_REQUEST
     mode: Literal["ASYNC", "SYNC"] = "ASYNC"
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 60.0
@@ -188,6 +193,27 @@ class Account(_Table):
         if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
             raise ValueError("must be an https:// address without user, query or fragment")
         return value.rstrip("/")
+
+    @field_validator("archive_id")
+    @classmethod
+    def _places(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for place in value:
+            if not ARCHIVE_ID_PLACE.fullmatch(place):
+                raise ValueError(f"{place!r} is no place in an answer, like archiveId or archives[].archiveId")
+        return value
+
+    @field_validator("unknown_request_pattern")
+    @classmethod
+    def _pattern(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from error
+        if pattern.search(""):
+            raise ValueError("matches an empty text, so every error would look like an unknown request")
+        return value
 
     @model_validator(mode="after")
     def _timeouts(self) -> Self:
@@ -302,6 +328,11 @@ class Config(_Table):
     def account_of(self, folder: str) -> Account:
         """Return the account that seals for ``folder``."""
         return self.accounts[self.folders[folder].account]
+
+    def largest_document_bytes(self, account: str) -> int:
+        """Return the size limit of the folder that takes the largest documents for ``account``."""
+        limits_mib = [folder.validation.max_mib for folder in self.folders.values() if folder.account == account]
+        return int(max(limits_mib, default=0) * (1 << 20))
 
 
 def _unknown_accounts(folders: Mapping[str, Folder], accounts: Mapping[str, Account]) -> Iterator[str]:

@@ -12,9 +12,10 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from sealdrop.model import Sha256
@@ -41,11 +42,11 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def make_folder(folder: Path, mode: int = 0o777) -> None:
+def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Create ``folder`` and its missing parents, each durable in its parent."""
     if folder.is_dir():
         return
-    make_folder(folder.parent, mode)
+    make_folder(folder.parent, mode=mode)
     try:
         folder.mkdir(mode=mode)
     except FileExistsError:
@@ -54,10 +55,42 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     fsync_folder(folder.parent)
 
 
+def make_subfolder(root: Path, relative: PurePath) -> Path:
+    """Create the folders of ``relative`` below ``root``, durably, each shared with the same people as its parent."""
+    folder = root
+    for part in relative.parts:
+        parent, folder = folder, folder / part
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            if folder.is_symlink() or not folder.is_dir():
+                raise
+        else:
+            _share(folder, parent, mode=stat.S_IMODE(parent.stat().st_mode))
+            fsync_folder(parent)
+    return folder
+
+
+def _share(what: Path | int, folder: Path, *, mode: int) -> None:
+    """Give ``what`` the group of ``folder`` and ``mode``; where the file system knows no such thing, leave it."""
+    try:
+        os.chown(what, -1, folder.stat().st_gid)
+    except OSError:
+        mode &= 0o707  # our own group may be anyone's: better unreadable than read by strangers
+    with suppress(OSError):
+        os.chmod(what, mode)
+
+
 @contextmanager
-def temporary_file(folder: Path, *, mode: int = 0o666) -> Iterator[tuple[BinaryIO, Path]]:
-    """Yield a new file in ``folder`` and its path; remove it at the end if it still has that name."""
-    path = folder / f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+def temporary_file(folder: Path, *, mode: int, tag: str = "") -> Iterator[tuple[BinaryIO, Path]]:
+    """Yield a new file in ``folder`` and its path; remove it at the end if it still has that name.
+
+    With a ``tag`` the name follows from it, and what a crash left under that name is removed first: only one
+    writer may use a tag at a time.
+    """
+    path = folder / f"{TEMPORARY_PREFIX}{tag or secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    if tag:
+        path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -113,33 +146,28 @@ def publish(temporary: Path, final: Path) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC))
-        os.replace(temporary, final)
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        temporary.replace(final)
     else:
-        os.unlink(temporary)
+        temporary.unlink()
 
 
-def publish_copy(source: Path, final: Path) -> None:
-    """Copy ``source`` to the new name ``final``, durably, in constant memory, without ever overwriting.
+def publish_new(content: Path | bytes, final: Path, *, tag: str) -> None:
+    """Write ``content`` (a file is copied, in constant memory) under the new name ``final``, durably.
 
-    Raises:
-        FileExistsError: the name is taken; nothing was changed.
-    """
-    with source.open("rb") as content, temporary_file(final.parent) as (file, temporary):
-        copy_hashed(content, file)
-        flush(file)
-        publish(temporary, final)
-    fsync_folder(final.parent)
-
-
-def publish_bytes(content: bytes, final: Path) -> None:
-    """Write ``content`` under the new name ``final``, durably, without ever overwriting.
+    Never overwrites. ``tag`` names the temporary file, see `temporary_file`. The file is for those who share the folder: it gets the folder's group, read and write as the
+    folder grants them, and nothing for others.
 
     Raises:
         FileExistsError: the name is taken; nothing was changed.
     """
-    with temporary_file(final.parent) as (file, temporary):
-        file.write(content)
+    with temporary_file(final.parent, mode=0o600, tag=tag) as (file, temporary):
+        if isinstance(content, bytes):
+            file.write(content)
+        else:
+            with content.open("rb") as source:
+                copy_hashed(source, file)
+        _share(file.fileno(), final.parent, mode=final.parent.stat().st_mode & 0o060 | 0o600)
         flush(file)
         publish(temporary, final)
     fsync_folder(final.parent)

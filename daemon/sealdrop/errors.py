@@ -9,6 +9,7 @@ The class decides the policy; nothing else does::
     |-- Refused                 this document was refused for its own sake: it fails, with the reason given
     |-- OutcomeUnknown          a call may have been applied: ask by our own identifier before anything else
     |   `-- MalformedAnswer     the answer cannot be understood, so what was done is unknown
+    |-- Unrecordable            what should go on record cannot be written down as given: nothing was committed
     `-- Fatal                   state on disk cannot be trusted: stop
         |-- IllegalMove         a document was about to make a move that the table does not allow
         `-- LedgerTooNew        a newer sealdrop wrote this ledger
@@ -48,7 +49,15 @@ class AccountRefused(Retryable):
 
 
 class Refused(SealdropError):
-    """The service refuses this document for its own sake, and will go on refusing it."""
+    """The service refuses this document for its own sake, and will go on refusing it.
+
+    ``documents`` is how many the refused call carried. With several, the refusal is the whole call's and any of them
+    may be the cause: call again for each alone.
+    """
+
+    def __init__(self, message: str, *, documents: int = 1) -> None:
+        self.documents = documents
+        super().__init__(message)
 
 
 class OutcomeUnknown(SealdropError):
@@ -61,6 +70,10 @@ class OutcomeUnknown(SealdropError):
 
 class MalformedAnswer(OutcomeUnknown):
     """The service answered something that its description does not allow; the text names what was wrong."""
+
+
+class Unrecordable(SealdropError):
+    """What should go on record cannot be written down (text that is not Unicode, a number that JSON lacks)."""
 
 
 class Fatal(SealdropError):

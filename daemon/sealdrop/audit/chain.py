@@ -1,0 +1,87 @@
+"""Records of the audit trail, each tied to the one before. Pure: values in, values out.
+
+A record is one JSON object in RFC 8785's canonical form, so it has exactly one spelling and takes one line, whatever
+its strings hold. Its members:
+
+- ``v``: the version of this format, 1.
+- ``seq``: 1 for the first record, then one more for each.
+- ``at``: UTC to the microsecond, as ``2026-01-31T09:00:00.000000Z``; never earlier than the record before, even when
+  the system clock was set back.
+- ``event``: what happened, a stable snake_case name; ``data``: the event's own fields, an object.
+- ``document``: the document's ID, or null; ``node``: the host that made the record.
+- ``prev``: the hash of the record before; 64 zeros before the first.
+- ``hash``: SHA-256, in lower-case hexadecimal, over the canonical form of the record without ``hash``.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import rfc8785
+from pydantic import JsonValue
+
+from sealdrop.errors import Fatal, Unrecordable
+from sealdrop.model import AuditHead, AuditRecord, Event
+
+SCHEMA_VERSION = 1
+# Nobody reads a longer line; whoever reads the files can do so in bounded memory.
+LONGEST_LINE_BYTES = 1 << 20
+
+
+def link(head: AuditHead, at: datetime, document: str | None, event: Event, *, node: str) -> AuditRecord:
+    """Return the record that follows ``head``: for the same arguments, always the same bytes.
+
+    Whole numbers beyond 2^53 (inodes, times in nanoseconds) have no exact form in JSON: give them as strings.
+
+    Raises:
+        Unrecordable: a string is not valid Unicode, a field is not JSON, or the line would be too long.
+    """
+    if at.tzinfo is None:
+        raise Unrecordable(f"event {event.name}: its time has no zone")
+    moment = at.astimezone(UTC) if head.at is None else max(at.astimezone(UTC), head.at)
+    record: dict[str, JsonValue] = {
+        "v": SCHEMA_VERSION,
+        "seq": head.seq + 1,
+        "at": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "event": event.name,
+        "document": document,
+        "node": node,
+        "data": dict(event.fields),
+        "prev": head.hash,
+    }
+    try:
+        digest = _digest(record)
+        line = rfc8785.dumps({**record, "hash": digest})
+    except (ValueError, RecursionError) as error:
+        # The library's own error is a ValueError, and so is what a lone surrogate in a key makes of its sorting.
+        raise Unrecordable(f"event {event.name} cannot be written as canonical JSON: {error}") from error
+    if len(line) > LONGEST_LINE_BYTES:
+        raise Unrecordable(f"event {event.name} takes {len(line)} bytes, more than {LONGEST_LINE_BYTES}")
+    return AuditRecord(seq=head.seq + 1, at=moment, hash=digest, line=line.decode())
+
+
+def read(line: str) -> AuditRecord:
+    """Return the record in ``line``, whose hash is its own.
+
+    Raises:
+        Fatal: it is not a record, or it was changed.
+    """
+    try:
+        content = json.loads(line)
+        claimed = content.pop("hash")
+        if _digest(content) != claimed:
+            raise Fatal("its hash is not that of its content: it was changed")
+        return AuditRecord(content["seq"], datetime.fromisoformat(content["at"]), claimed, line)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise Fatal("it is not a record") from error
+
+
+def previous_hash(record: AuditRecord) -> str:
+    """Return the hash that ``record`` names as that of the record before it."""
+    named: str = json.loads(record.line)["prev"]
+    return named
+
+
+def _digest(record: Mapping[str, JsonValue]) -> str:
+    return hashlib.sha256(rfc8785.dumps(dict(record))).hexdigest()

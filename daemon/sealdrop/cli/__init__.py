@@ -1,0 +1,10 @@
+"""The command line: thin, over everything. Each command's docstring is what ``--help`` shows.
+
+Exit codes, the same for every command: 0 all is well; 1 the answer is no (a check failed, nothing was found); 2 the
+command was not understood; 70 the service stopped itself because what is on disk cannot be trusted; 78 the
+configuration cannot be used (sysexits.h).
+"""
+
+from sealdrop.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,69 @@
+"""The commands, and how an error becomes an exit code."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sealdrop import __version__
+from sealdrop.cli.exits import Exit
+from sealdrop.errors import ConfigurationError, Fatal, SealdropError
+
+app = typer.Typer(
+    name="sealdrop",
+    help="Drop a PDF into a folder; get it back sealed by your organisation, archived, with proof of what happened.",
+    epilog=(
+        "Exit codes: 0 all is well; 1 the answer is no (a check failed, nothing was found); 2 the command was not "
+        "understood; 70 the service stopped itself because what is on disk cannot be trusted; 78 the configuration "
+        "cannot be used."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+audit_app = typer.Typer(help="Look at the audit trail, and check that nobody changed it.", no_args_is_help=True)
+app.add_typer(audit_app, name="audit")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration file.", envvar="SEALDROP_CONFIG")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text for people.")]
+DEFAULT_CONFIG = Path("/etc/sealdrop/sealdrop.toml")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sealdrop {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; end the process with the exit code that fits."""
+    from sealdrop.cli import audit, demo, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
+
+    try:
+        app()
+    except ConfigurationError as error:
+        _complain(error)
+        sys.exit(Exit.CONFIGURATION)
+    except Fatal as error:
+        _complain(error)
+        sys.exit(Exit.BROKEN)
+    except SealdropError as error:
+        _complain(error)
+        sys.exit(Exit.NO)
+
+
+def _complain(error: SealdropError) -> None:
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"sealdrop: {error}")

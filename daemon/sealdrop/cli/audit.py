@@ -1,0 +1,181 @@
+"""``sealdrop audit``: the audit trail, shown and checked. Needs nothing but its files."""
+
+import json as json_text
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sealdrop.audit.check import TrailReport, verify_trail
+from sealdrop.audit.reading import TrailEntry, read_records
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, audit_app
+from sealdrop.cli.exits import Exit
+from sealdrop.config import load
+from sealdrop.daemon.service import audit_folder, ledger_path
+from sealdrop.ledger.reading import LedgerReader
+
+DirOption = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="The folder with the trail's files; no configuration is read then."),
+]
+
+SKIPPED_FIELDS = frozenset({"folder", "name", "account"})
+
+
+def entry_as_json(entry: TrailEntry) -> JsonValue:
+    """Return a record as the object that stands in the files."""
+    return {
+        "seq": entry.seq,
+        "at": f"{entry.at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        "event": entry.event,
+        "document": entry.document,
+        "node": entry.node,
+        "data": dict(entry.data),
+        "prev": entry.previous_hash,
+        "hash": entry.hash,
+    }
+
+
+def entries_table(entries: Iterable[TrailEntry], *, with_document: bool = False) -> Table:
+    """Return records as a table for people."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    headings = ("seq", "time (UTC)", *(["document"] if with_document else []), "event", "")
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading != "")
+    for entry in entries:
+        told = ", ".join(
+            f"{key} {value}"
+            for key, value in entry.data.items()
+            if (with_document or key not in SKIPPED_FIELDS) and value not in ([], None)
+        )
+        document = [entry.document or ""] if with_document else []
+        cells = (str(entry.seq), f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], *document, entry.event, told)
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def expectation(text: str) -> tuple[int, str]:
+    """Return the record that ``SEQ:HASH`` names.
+
+    Raises:
+        BadParameter: it is not of that form.
+    """
+    seq, _, digest = text.partition(":")
+    if not seq.isdecimal() or len(digest) != len("0" * 64) or set(digest) - set("0123456789abcdef"):
+        raise typer.BadParameter(f"{text!r} is not SEQ:HASH, as a verification prints it")
+    return int(seq), digest
+
+
+@audit_app.command("verify")
+def verify(
+    config: ConfigOption = DEFAULT_CONFIG,
+    directory: DirOption = None,
+    expect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SEQ:HASH", help="A head noted from an earlier verification; may be given again."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check that the audit trail is whole: no record changed, removed, moved, inserted or cut off.
+
+    With a configuration, the end of the files is compared with what the ledger knows to be in them. With --dir alone,
+    a tail that was cut off shows only against --expect: note the head that is printed here, somewhere else. Exits
+    with 1 if anything is wrong.
+    """
+    expected = [expectation(text) for text in expect or ()]
+    if directory is None:
+        settings = load(config)
+        directory = audit_folder(settings)
+        if ledger_path(settings).exists():
+            with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
+                flushed = ledger.audit_flushed_head()
+            expected.append((flushed.seq, flushed.hash))
+    report = verify_trail(directory, expect=expected)
+    console = Console(highlight=False)
+    if json:
+        console.out(json_text.dumps(_report_as_json(report), ensure_ascii=False, indent=2))
+    else:
+        _show_report(report, console, checked_tail=bool(expected))
+    raise typer.Exit(Exit.OK if report.ok else Exit.NO)
+
+
+def _report_as_json(report: TrailReport) -> JsonValue:
+    return {
+        "ok": report.ok,
+        "files": report.files,
+        "records": report.records,
+        "first_seq": report.first.seq if report.first else None,
+        "head": {"seq": report.last.seq, "hash": report.last.hash} if report.last else None,
+        "problem_count": report.problem_count,
+        "problems": [
+            {"kind": problem.kind, "file": problem.file, "line": problem.line, "text": problem.text}
+            for problem in report.problems
+        ],
+    }
+
+
+def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -> None:
+    for problem in report.problems:
+        place = f"{problem.file or ''}{f' line {problem.line}' if problem.line else ''}"
+        console.print(f"[red]✗[/red] {escape(f'{place}: ' if place else '')}{escape(problem.text)}")
+    if report.problem_count > len(report.problems):
+        console.print(f"… and {report.problem_count - len(report.problems)} more")
+    period = ""
+    if report.first is not None and report.last is not None:
+        period = f", {report.first.at:%Y-%m-%d %H:%M} to {report.last.at:%Y-%m-%d %H:%M} UTC"
+    counted = f"{report.records} records in {report.files} files{period}"
+    if report.ok:
+        console.print(f"[green]✓[/green] The audit trail is whole: {counted}.")
+    else:
+        console.print(f"[red]The audit trail is NOT whole[/red]: {report.problem_count} problem(s) in {counted}.")
+    if report.last is not None:
+        console.print(f"Head: {report.last.seq}:{report.last.hash}")
+    if not checked_tail:
+        console.print("Nothing to compare the end with: give --expect with a head that was noted earlier.")
+
+
+@audit_app.command("show")
+def show(
+    config: ConfigOption = DEFAULT_CONFIG,
+    directory: DirOption = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="Only records about this document.")] = None,
+    event: Annotated[str | None, typer.Option(metavar="NAME", help="Only records of this event.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the records of the audit trail, oldest first. Exits with 1 if there is none that fits."""
+    if directory is None:
+        directory = audit_folder(load(config))
+    entries = read_records(directory, document=document, event=event, since=_utc(since), until=_utc(until))
+    console = Console(highlight=False)
+    if json:
+        shown = _print_json(entries, console)
+    else:
+        table = entries_table(entries, with_document=True)
+        shown = table.row_count
+        console.print(table)
+    raise typer.Exit(Exit.OK if shown else Exit.NO)
+
+
+def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:
+    """One JSON object with all records; written as they are read, so that ten years of them fit."""
+    shown = 0
+    console.out('{"records": [', end="")
+    for entry in entries:
+        console.out(
+            "," if shown else "", "\n  ", json_text.dumps(entry_as_json(entry), ensure_ascii=False), sep="", end=""
+        )
+        shown += 1
+    console.out("\n]}")
+    return shown
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -1,0 +1,302 @@
+"""``sealdrop demo``: the whole of it on one machine, live, in less than a minute."""
+
+import json as json_text
+import queue
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import JsonValue
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sealdrop import logs
+from sealdrop.audit.check import TrailReport, verify_trail
+from sealdrop.cli.app import JsonOption, app
+from sealdrop.cli.exits import Exit
+from sealdrop.cli.sandbox import need_sandbox
+from sealdrop.cli.stopping import stop_signals
+from sealdrop.cli.words import size
+from sealdrop.config import Config, load
+from sealdrop.daemon import Daemon
+from sealdrop.daemon.service import audit_folder
+from sealdrop.events import EventName
+from sealdrop.model import END_STATES, Document, Event, Reason, State
+from sealdrop.pipeline.deliver import SEALED_SUFFIX
+from sealdrop.receipt import REASON_TEXT_SUFFIX, RECEIPT_SUFFIX
+
+if TYPE_CHECKING:
+    from sealdrop.sandbox.server import Sandbox
+
+PATIENCE_S = 180.0  # for all samples together, on a slow machine
+DEFAULT_DIR = Path("sealdrop-demo")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A file that the demonstration drops, and what should become of it."""
+
+    folder: str
+    name: str
+    content: bytes
+    about: str
+    state: State
+    reason: Reason | None = None
+
+
+class Story:
+    """What happens to the documents, as it happens. Filled by worker threads, read by the main one."""
+
+    def __init__(self) -> None:
+        self._events: queue.SimpleQueue[tuple[Document, Event]] = queue.SimpleQueue()
+        self.documents: dict[tuple[str, str], Document] = {}
+
+    def hear(self, document: Document, event: Event) -> None:
+        """Note a document's move."""
+        self._events.put((document, event))
+
+    def next(self, timeout_s: float) -> tuple[Document, Event] | None:
+        """Return the next move, or None if there is none in time."""
+        try:
+            document, event = self._events.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        self.documents[document.folder, document.name] = document
+        return document, event
+
+
+@app.command()
+def demo(
+    directory: Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where everything goes.")] = DEFAULT_DIR,
+    once: Annotated[bool, typer.Option("--once", help="Stop when the samples are done.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Start a local SignAPI and the service, drop sample PDFs, and show what becomes of them.
+
+    With --once it ends there: with 0 if all went as it should, else with 1. Without, it goes on until Ctrl-C, and
+    whatever PDF you drop into the folders it names is sealed. The seals are real PAdES seals by a made-up authority.
+    """
+    need_sandbox()
+    from sealdrop.sandbox.server import Sandbox
+
+    console = Console(highlight=False, quiet=json)
+    directory = directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    with (
+        (directory / "sealdrop.log").open("a", encoding="utf-8") as log_file,
+        stop_signals() as stop,
+        Sandbox.start(directory) as service,
+    ):
+        logs.configure("json", "info", log_file)
+        settings = load(service.config_path)
+        story = Story()
+        daemon = Daemon(settings, logs.get())
+        daemon.listen(story.hear)
+        daemon.start(on_broken=stop.ask)
+        try:
+            _introduce(service, settings, console)
+            samples = _samples(service)
+            drops = _drop(samples, settings)
+            _watch_until_done(story, drops, console)
+            good = _conclude(drops, story, settings, console)
+            if not once and not json:
+                _keep_on(settings, directory, console)
+                stop.wait()
+        finally:
+            daemon.stop()
+        report = verify_trail(audit_folder(settings))
+    if json:
+        Console().out(json_text.dumps(_as_json(drops, story, report), ensure_ascii=False, indent=2))
+    elif once:
+        _show_trail(report, settings, console)
+    if not (good and report.ok and daemon.stopped_by is None):
+        raise typer.Exit(Exit.NO)
+
+
+def _introduce(service: "Sandbox", settings: Config, console: Console) -> None:
+    console.rule("[bold]sealdrop[/bold]: drop a PDF, get it back sealed, archived, on record", align="left")
+    console.print(f"A local SignAPI is ready on [cyan]{service.url}[/cyan]: mutual TLS, real PAdES seals, an archive.")
+    for name, folder in settings.folders.items():
+        archive = "and archived" if folder.seal.archive else "not archived"
+        console.print(f"Watching [cyan]{_near(folder.inbound)}[/cyan]: sealed at {folder.seal.level}, {archive}.")
+        del name
+    console.print()
+
+
+def _samples(service: "Sandbox") -> Sequence[Sample]:
+    from sealdrop.sandbox import samples
+
+    today = datetime.now(UTC).date()
+    number = f"F-{date.today():%Y}-{datetime.now(UTC):%H%M%S}"  # noqa: DTZ011 - an invoice bears the local date
+    delivered, rejected = State.DELIVERED, State.REJECTED
+    return (
+        Sample("invoices", "Invoice.pdf", samples.invoice(number, today), "a good invoice", delivered),
+        Sample("invoices", "Report.pdf", samples.long_report(40, today), "a report of 40 pages", delivered),
+        Sample("invoices", "Payslip.pdf", samples.encrypted(), "needs a password", rejected, Reason.ENCRYPTED_USER),
+        Sample("invoices", "Notes.pdf", samples.not_a_pdf(), "a text file", rejected, Reason.NOT_PDF),
+        Sample("contracts", "Contract.pdf", samples.already_signed(service.pki), "signed before", delivered),
+    )
+
+
+def _drop(samples: Sequence[Sample], settings: Config) -> Mapping[tuple[str, str], Sample]:
+    """Write the samples as a careful program would: under a name that is ignored, then renamed."""
+    drops = {}
+    for sample in samples:
+        inbound = settings.folders[sample.folder].inbound
+        hidden = inbound / f".{sample.name}.part"
+        hidden.write_bytes(sample.content)
+        hidden.rename(inbound / sample.name)
+        drops[sample.folder, sample.name] = sample
+    return drops
+
+
+def _watch_until_done(story: Story, drops: Mapping[tuple[str, str], Sample], console: Console) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline and not all(_is_done(story, key) for key in drops):
+        move = story.next(timeout_s=0.5)
+        if move is not None:
+            _tell(*move, console)
+
+
+def _is_done(story: Story, key: tuple[str, str]) -> bool:
+    document = story.documents.get(key)
+    return document is not None and document.state in END_STATES and document.due_at is None
+
+
+def _tell(document: Document, event: Event, console: Console) -> None:
+    words = _words(document, EventName(event.name), event.fields)
+    if words is None:
+        return
+    at = datetime.now().astimezone()
+    name = escape(f"{document.folder}/{document.name}")
+    console.print(f"[dim]{at:%H:%M:%S}.{at.microsecond // 100_000}[/dim]  {name:<24} {words}")
+
+
+def _words(document: Document, event: EventName, fields: Mapping[str, JsonValue]) -> str | None:
+    """Return what an event means to somebody who watches; None for what would only be noise."""
+    match event:
+        case EventName.DOCUMENT_RECEIVED:
+            return f"taken over, {size(document.size_bytes)}"
+        case EventName.DOCUMENT_VALIDATED:
+            warnings = document.inspection.warnings if document.inspection else ()
+            noticed = f", noticed {', '.join(finding.code for finding in warnings)}" if warnings else ""
+            pages = document.inspection.pages if document.inspection else 0
+            return f"examined: {pages} page{'s' if pages != 1 else ''}, fit to be sealed{noticed}"
+        case EventName.DOCUMENT_REJECTED:
+            return f"[yellow]rejected: {document.reason}[/yellow], nothing was sent"
+        case EventName.SUBMISSION_CONFIRMED:
+            return "sent to SignAPI"
+        case EventName.REMOTE_STATUS_CHANGED:
+            return f"[dim]SignAPI: {escape(str(fields.get('remote_status')))}[/dim]"
+        case EventName.DOCUMENT_SEALED:
+            return "sealed" + _archived(document, ", archived as ")
+        case EventName.DOCUMENT_VERIFIED:
+            level = document.verification.level if document.verification else ""
+            return f"the seal stands up to {fields.get('checks')} checks, {level}"
+        case EventName.DOCUMENT_DELIVERED:
+            return "[green]delivered[/green] with its receipt"
+        case EventName.DOCUMENT_FAILED:
+            return f"[red]failed: {document.reason}[/red] {escape(document.reason_detail or '')}"
+        case EventName.ORIGINAL_RETURNED:
+            return "given back with its reason"
+        case _:
+            return None
+
+
+def _archived(document: Document, lead: str) -> str:
+    identifiers = ", ".join(archived.identifier for archived in document.remote.archive_ids)
+    return f"{lead}{escape(identifiers)}" if identifiers else ""
+
+
+def _conclude(drops: Mapping[tuple[str, str], Sample], story: Story, settings: Config, console: Console) -> bool:
+    """Show what became of each sample; return whether that is what should have become of it."""
+    console.print()
+    table = Table(title="What became of them", title_justify="left", title_style="bold", show_lines=True)
+    for heading in ("dropped", "outcome", "look at"):
+        table.add_column(heading, overflow="fold")
+    good = True
+    for key, sample in drops.items():
+        document = story.documents.get(key)
+        as_expected = document is not None and _is_done(story, key) and _fits(document, sample)
+        good = good and as_expected
+        outcome = _outcome(document) + ("" if as_expected else "\n[red]not what should have happened[/red]")
+        files = "\n".join(escape(_near(path)) for path in _files(document, settings)) if document else ""
+        table.add_row(f"{escape(sample.folder)}/{escape(sample.name)}\n[dim]{sample.about}[/dim]", outcome, files)
+    console.print(table)
+    return good
+
+
+def _fits(document: Document, sample: Sample) -> bool:
+    return document.state is sample.state and document.reason == sample.reason
+
+
+def _outcome(document: Document | None) -> str:
+    if document is None:
+        return "[red]never taken over[/red]"
+    if document.state is State.DELIVERED:
+        level = document.verification.level if document.verification else ""
+        return f"[green]sealed[/green] {level}" + _archived(document, "\narchived as ")
+    if document.state is State.REJECTED:
+        return f"[yellow]rejected[/yellow] {document.reason}"
+    return f"[red]{document.state}[/red] {escape(document.reason or document.last_error or '')}"
+
+
+def _files(document: Document, settings: Config) -> Sequence[Path]:
+    """Return the files that were written for a document."""
+    folder = settings.folders[document.folder]
+    if document.published_name is None:
+        return ()
+    if document.state is State.DELIVERED:
+        path = folder.outbound / document.published_name
+        return path, path.with_name(path.name + RECEIPT_SUFFIX)
+    path = (folder.rejected if document.state is State.REJECTED else folder.failed) / document.published_name
+    companions = (SEALED_SUFFIX, REASON_TEXT_SUFFIX)
+    return path, *(each for suffix in companions if (each := path.with_name(path.name + suffix)).exists())
+
+
+def _keep_on(settings: Config, directory: Path, console: Console) -> None:
+    console.print()
+    console.print("[bold]Now drop PDFs of your own[/bold] into one of these folders (Ctrl-C ends the demonstration):")
+    for folder in settings.folders.values():
+        console.print(f"  [cyan]{escape(_near(folder.inbound))}[/cyan]  →  {escape(_near(folder.outbound))}")
+    console.print(f"What the service logs is in {escape(_near(directory / 'sealdrop.log'))}.")
+
+
+def _show_trail(report: TrailReport, settings: Config, console: Console) -> None:
+    console.print()
+    folder = escape(_near(audit_folder(settings)))
+    if report.ok:
+        console.print(f"[green]✓[/green] Audit trail: {report.records} records, hash-chained, unbroken ({folder})")
+        if report.last is not None:
+            console.print(f"  [dim]head {report.last.seq}:{report.last.hash}[/dim]")
+        return
+    console.print(f"[red]✗ Audit trail: {report.problem_count} problem(s)[/red] ({folder})")
+    for problem in report.problems:
+        console.print(f"  {escape(problem.text)}")
+
+
+def _near(path: Path) -> str:
+    """Return the path as seen from here, if it is below."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _as_json(drops: Mapping[tuple[str, str], Sample], story: Story, report: TrailReport) -> JsonValue:
+    documents: list[JsonValue] = []
+    for key, sample in drops.items():
+        document = story.documents.get(key)
+        documents.append(
+            {
+                "folder": sample.folder,
+                "name": sample.name,
+                "state": document.state.value if document else None,
+                "reason": document.reason.value if document and document.reason else None,
+                "as_expected": document is not None and _is_done(story, key) and _fits(document, sample),
+            }
+        )
+    return {"documents": documents, "audit": {"ok": report.ok, "records": report.records}}

@@ -1,0 +1,34 @@
+"""``sealdrop run``: the service itself."""
+
+from typing import Annotated
+
+import typer
+
+from sealdrop import logs
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, app
+from sealdrop.cli.stopping import stop_signals
+from sealdrop.config import load
+from sealdrop.daemon import Daemon
+
+
+@app.command()
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: Annotated[bool, typer.Option("--json", help="Log JSON lines even on a terminal.")] = False,
+) -> None:
+    """Watch the folders and have every PDF dropped there sealed, until SIGTERM or SIGINT.
+
+    Stops within service.grace_s seconds of the signal; what was not finished goes on at the next start. Exits with 0
+    after a stop that was asked for, 78 if the configuration cannot be used, 70 if what is on disk cannot be trusted.
+    """
+    settings = load(config)
+    logs.configure("json" if json else settings.service.log_format, settings.service.log_level)
+    with stop_signals() as stop:
+        daemon = Daemon(settings, logs.get())
+        try:
+            daemon.start(on_broken=stop.ask)
+            stop.wait()
+        finally:
+            daemon.stop()
+    if daemon.stopped_by is not None:
+        raise daemon.stopped_by

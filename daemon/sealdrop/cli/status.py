@@ -1,0 +1,149 @@
+"""``sealdrop status``: where the documents stand, or one document's whole story."""
+
+import json as json_text
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from pydantic import JsonValue, TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sealdrop.audit.reading import TrailEntry, read_records
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
+from sealdrop.cli.audit import entries_table, entry_as_json
+from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import age, size, state_words
+from sealdrop.config import Config, load
+from sealdrop.daemon.service import audit_folder, ledger_path
+from sealdrop.ledger.reading import LedgerReader
+from sealdrop.model import Document, State
+
+_DOCUMENT = TypeAdapter(Document)
+
+
+@app.command()
+def status(
+    document: Annotated[
+        str | None, typer.Argument(metavar="[DOCUMENT]", help="A document's ID, its short form, or a file name.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Show how many documents are where, what waits longest and why; or, for one DOCUMENT, everything known of it.
+
+    Reads the ledger only, and may be used while the service runs. Exits with 1 if no document fits.
+    """
+    settings = load(config)
+    console = Console(highlight=False)
+    with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
+        if document is None:
+            _overview(ledger, console, as_json=json)
+            return
+        found = ledger.find(document)
+        if not found:
+            raise typer.Exit(_nothing_found(console, document, as_json=json))
+        if json:
+            stories = [_as_json(settings, each) for each in found]
+            console.out(json_text.dumps({"documents": stories}, ensure_ascii=False, indent=2))
+            return
+        for each in found:
+            _story(settings, each, console)
+
+
+def _nothing_found(console: Console, wanted: str, *, as_json: bool) -> Exit:
+    if as_json:
+        console.out(json_text.dumps({"documents": []}))
+    else:
+        console.print(f"No document has the ID or file name {wanted!r}.", markup=False)
+    return Exit.NO
+
+
+def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
+    counts = ledger.counts()
+    oldest = ledger.oldest_waiting()
+    head = ledger.audit_head()
+    if as_json:
+        content = {
+            "folders": {
+                folder: {
+                    "states": {state.value: number for state, number in states.items()},
+                    "oldest_waiting": _DOCUMENT.dump_python(oldest[folder], mode="json") if folder in oldest else None,
+                }
+                for folder, states in counts.items()
+            },
+            "audit": {"seq": head.seq, "hash": head.hash},
+        }
+        console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
+        return
+    if not counts:
+        console.print("No document has been dropped yet.")
+        return
+    table = Table(title="Documents", title_justify="left", title_style="bold")
+    table.add_column("folder")
+    present = [state for state in State if any(states.get(state) for states in counts.values())]
+    for state in present:
+        table.add_column(state.value, justify="right")
+    for folder, states in sorted(counts.items()):
+        table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
+    console.print(table)
+    for folder, waiting in sorted(oldest.items()):
+        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting)}")
+    if not oldest:
+        console.print("Nothing waits.")
+    console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}")
+
+
+def _waits(document: Document) -> str:
+    waited = age(datetime.now(UTC) - document.received_at)
+    line = f"{escape(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
+    if document.last_error:
+        line += f"; {document.attempts} failed tries, the last: [yellow]{escape(document.last_error)}[/yellow]"
+    return line
+
+
+def _as_json(settings: Config, document: Document) -> JsonValue:
+    known: JsonValue = _DOCUMENT.dump_python(document, mode="json")
+    return {"document": known, "events": [entry_as_json(entry) for entry in _events(settings, document)]}
+
+
+def _events(settings: Config, document: Document) -> Iterator[TrailEntry]:
+    # A record is never older than the document's copy, but the folder may hold ten years of days.
+    return read_records(audit_folder(settings), document=document.id, since=document.received_at)
+
+
+def _facts(document: Document) -> Iterator[tuple[str, str]]:
+    yield "document", document.id
+    yield "file", f"{document.name} ({size(document.size_bytes)})"
+    yield "folder", f"{document.folder}, account {document.account}"
+    yield "SHA-256", document.sha256
+    yield "state", state_words(document.state)
+    if document.reason is not None:
+        yield "reason", f"{document.reason}: {document.reason_detail or ''}"
+    if document.last_error:
+        yield "last error", f"{document.last_error} ({document.attempts} failed tries)"
+    if document.inspection is not None and document.inspection.warnings:
+        yield "warnings", ", ".join(finding.code for finding in document.inspection.warnings)
+    if document.external_id is not None:
+        yield "our request ID", document.external_id
+    if document.request_id is not None:
+        yield "SignAPI's ID", document.request_id
+    for archived in document.remote.archive_ids:
+        yield "archive ID", f"{archived.identifier} {archived.archiver}".strip()
+    if document.verification is not None and document.verification.level is not None:
+        yield "seal", document.verification.level
+    if document.sealed_sha256 is not None:
+        yield "sealed SHA-256", document.sealed_sha256
+    if document.published_name is not None:
+        yield "published as", document.published_name
+
+
+def _story(settings: Config, document: Document, console: Console) -> None:
+    facts = Table.grid(padding=(0, 2))
+    for key, value in _facts(document):
+        facts.add_row(f"[bold]{key}[/bold]", escape(value))
+    console.print(facts)
+    console.print(entries_table(_events(settings, document)))
+    console.print()

@@ -1,0 +1,39 @@
+"""Waiting for somebody to say stop."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stop:
+    """A wish to stop, from a signal or from another thread; later wishes change nothing."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._write_fd = write_fd
+
+    def ask(self) -> None:
+        """Ask for the stop. Safe in a signal handler: it takes no lock."""
+        os.write(self._write_fd, b".")
+
+    def wait(self) -> None:
+        """Return once somebody has asked."""
+        os.read(self._read_fd, 1)
+
+
+@contextmanager
+def stop_signals() -> Iterator[Stop]:
+    """Turn SIGTERM and SIGINT into a `Stop` while the block runs; the main thread only."""
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
+    stop = Stop(read_fd, write_fd)
+    before = {number: signal.signal(number, lambda *_: stop.ask()) for number in STOP_SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(read_fd)
+        os.close(write_fd)

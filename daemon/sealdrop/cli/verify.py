@@ -1,0 +1,160 @@
+"""``sealdrop verify``: what a sealed PDF proves, with nothing else at hand."""
+
+import json as json_text
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sealdrop.cli.app import JsonOption, app
+from sealdrop.cli.exits import Exit
+from sealdrop.config import Account, load
+from sealdrop.durable import hash_file
+from sealdrop.errors import ConfigurationError
+from sealdrop.model import Check, CheckName, CheckOutcome, Verification
+from sealdrop.pdf.jail import Jail, JailLimits
+from sealdrop.pdf.seal import Expectation, verify_seal
+from sealdrop.receipt import RECEIPT_SUFFIX, Receipt, read_receipt
+
+_MARKS = {
+    CheckOutcome.PASSED: "[green]✓[/green]",
+    CheckOutcome.FAILED: "[red]✗[/red]",
+    CheckOutcome.NOT_ASKED: "[dim]–[/dim]",
+    CheckOutcome.NOT_REACHED: "[red]·[/red]",
+}
+_VERIFICATION = TypeAdapter(Verification)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A sealed PDF.")],
+    receipt: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Its receipt, if it stands elsewhere.")
+    ] = None,
+    trust: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PEM", exists=True, dir_okay=False, help="A trust anchor; may be given again."),
+    ] = None,
+    organisation: Annotated[str | None, typer.Option(metavar="NAME", help="Who the seal must name.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="A configuration, to take anchors and organisation from its account."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Check a sealed PDF, and its receipt if that stands beside it.
+
+    Without a receipt, what is in the PDF alone is checked; without --trust or --config, nobody says whose
+    certificates to trust, so the chain is not judged. Exits with 1 if any check fails.
+    """
+    beside = file.with_name(file.name + RECEIPT_SUFFIX)
+    receipt_path = receipt or (beside if beside.exists() else None)
+    known = read_receipt(receipt_path.read_bytes()) if receipt_path is not None else None
+    expected = _expectation(known, trust or [], organisation, _account(config, known))
+    with Jail(1, JailLimits()) as jail:
+        report = jail.run(verify_seal, file.absolute(), expected)
+    disagreements = _disagreements(file, known, report) if known is not None else []
+    good = report.first_failure is None and not disagreements
+    console = Console(highlight=False)
+    if json:
+        content = {
+            "file": str(file),
+            "receipt": str(receipt_path) if receipt_path else None,
+            "ok": good,
+            "disagreements": disagreements,
+            "verification": _VERIFICATION.dump_python(report, mode="json"),
+        }
+        console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
+    else:
+        _show(file, receipt_path, report, disagreements, console)
+    raise typer.Exit(Exit.OK if good else Exit.NO)
+
+
+def _account(config: Path | None, receipt: Receipt | None) -> Account | None:
+    if config is None:
+        return None
+    accounts = load(config).accounts
+    if receipt is not None and receipt.account in accounts:
+        return accounts[receipt.account]
+    if len(accounts) == 1:
+        return next(iter(accounts.values()))
+    problem = f"there are several accounts ({', '.join(sorted(accounts))}) and no receipt that names one"
+    raise ConfigurationError(str(config), [problem])
+
+
+def _expectation(
+    receipt: Receipt | None, trust: list[Path], organisation: str | None, account: Account | None
+) -> Expectation:
+    expected = Expectation(
+        now=datetime.now(UTC),
+        trust_anchors=tuple(trust) or (account.trust_anchors if account else ()),
+        organisation=organisation or (account.organisation if account else None),
+    )
+    if receipt is None:
+        return expected
+    return replace(
+        expected,
+        original_size_bytes=receipt.original.size_bytes,
+        original_sha256=receipt.original.sha256,
+        level=receipt.seal.level_asked,
+        not_before=receipt.received_at,
+        not_after=receipt.verified_at,
+        archive_ids=receipt.remote.archive_ids,
+        archive_asked=bool(receipt.remote.archive_ids),
+    )
+
+
+def _disagreements(file: Path, receipt: Receipt, report: Verification) -> list[str]:
+    """Return what the receipt says and the file does not."""
+    found = []
+    size_bytes, sha256 = hash_file(file)
+    if sha256 != receipt.sealed.sha256 or size_bytes != receipt.sealed.size_bytes:
+        found.append(f"the file is not the one the receipt is for: its SHA-256 is {sha256}")
+    if report.certificate is not None and report.certificate.sha256 != receipt.seal.certificate.sha256:
+        found.append(f"the receipt names another seal certificate, {receipt.seal.certificate.subject}")
+    return found
+
+
+def _show(file: Path, receipt: Path | None, report: Verification, disagreements: list[str], console: Console) -> None:
+    console.print(f"[bold]{escape(str(file))}[/bold]")
+    console.print(f"receipt: {escape(str(receipt)) if receipt else 'none at hand'}")
+    if report.certificate is not None:
+        certificate = report.certificate
+        console.print(f"sealed by: {escape(certificate.organisation or certificate.subject)}", end="")
+        console.print(f" ({report.level or 'level not known'})")
+        console.print(f"certificate: {escape(certificate.subject)}, issued by {escape(certificate.issuer)}")
+    if report.signed_at is not None:
+        console.print(f"sealed at: {report.signed_at:%Y-%m-%d %H:%M:%S} UTC")
+    for stamp in report.timestamps:
+        console.print(f"{stamp.kind} timestamp: {stamp.at:%Y-%m-%d %H:%M:%S} UTC by {escape(stamp.authority)}")
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for check in report.checks:
+        table.add_row(_MARKS[check.outcome], check.name, escape(check.detail))
+    console.print(table)
+    for line in disagreements:
+        console.print(f"[red]✗[/red] {escape(line)}")
+    console.print(_conclusion(report, disagreements))
+
+
+def _conclusion(report: Verification, disagreements: list[str]) -> str:
+    failure = report.first_failure
+    if failure is not None:
+        return f"[red]Not valid[/red]: {failure.name}: {escape(failure.detail)}"
+    if disagreements:
+        return "[red]Not valid[/red]: the file and its receipt do not agree"
+    if _outcome(report, CheckName.TRUSTED_CHAIN) is CheckOutcome.NOT_ASKED:
+        return "[yellow]Intact[/yellow]; whether its certificate can be trusted was not asked (--trust or --config)"
+    return "[green]Valid[/green]"
+
+
+def _outcome(report: Verification, name: CheckName) -> CheckOutcome:
+    checks: dict[CheckName, Check] = {check.name: check for check in report.checks}
+    return checks[name].outcome

@@ -1,0 +1,48 @@
+"""How sizes, durations and states are said to people."""
+
+from datetime import timedelta
+
+from sealdrop.model import State
+
+_STATES = {
+    State.RECEIVED: "taken over, waits to be examined",
+    State.VALIDATED: "fit to be sealed, waits to be sent",
+    State.SUBMITTING: "being sent",
+    State.SUBMITTED: "at SignAPI, waits for the seal to be asked for",
+    State.SEALING: "being sealed",
+    State.ARCHIVING: "sealed, being archived",
+    State.SEALED: "sealed, waits to be checked",
+    State.VERIFIED: "checked, waits to be delivered",
+    State.DELIVERED: "delivered",
+    State.REJECTED: "rejected, nothing was sent",
+    State.FAILED: "failed",
+}
+
+
+def state_words(state: State) -> str:
+    """Return the state in a few words."""
+    return f"{state} ({_STATES[state]})" if _STATES[state] != state else state.value
+
+
+def size(size_bytes: int) -> str:
+    """Return a size with a unit: B, KB or MB of a thousand each."""
+    if size_bytes < 1000:
+        return f"{size_bytes} B"
+    if size_bytes < 1_000_000:
+        return f"{size_bytes / 1000:.1f} KB"
+    return f"{size_bytes / 1_000_000:.1f} MB"
+
+
+def age(duration: timedelta) -> str:
+    """Return a duration in its two largest units."""
+    seconds = max(0, int(duration.total_seconds()))
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    if minutes:
+        return f"{minutes} min {seconds} s"
+    return f"{seconds} s"

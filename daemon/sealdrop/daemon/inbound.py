@@ -1,0 +1,282 @@
+"""Taking files over from one inbound folder, in a thread of its own.
+
+It looks when it is woken, when the sweep is due, and when a file that was not complete may have become so.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from sealdrop.clock import Clock
+from sealdrop.config import Config, Folder
+from sealdrop.daemon.recorder import Recorder
+from sealdrop.durable import is_temporary
+from sealdrop.errors import Fatal, Retryable
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Ledger
+from sealdrop.logs import Log
+from sealdrop.model import Document, DocumentId, FileIdentity, Reason, State, new_document_id
+from sealdrop.pipeline import intake
+from sealdrop.pipeline.watch import Sightings, Watch, identity_of, list_files, list_leftovers
+from sealdrop.spool import Spool
+
+BATCH = 32  # files whose rows are committed together; a lone file never waits for others
+LONGEST_SLEEP_S = 60.0
+MAX_COMPLAINTS = 1_000
+
+
+class InboundWorker:
+    """One inbound folder. Nothing here can hold up another folder: a share that hangs, hangs only this thread."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        node: str,
+        spool: Spool,
+        ledger: Ledger,
+        recorder: Recorder,
+        clock: Clock,
+        log: Log,
+        on_fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.name = name
+        self._folder: Folder = config.folders[name]
+        self._node = node
+        self._spool = spool
+        self._ledger = ledger
+        self._recorder = recorder
+        self._clock = clock
+        self._log = log
+        self._on_fatal = on_fatal
+        self._sightings = Sightings(settle_s=self._folder.settle_s, incomplete_s=self._folder.incomplete_s)
+        self._watch = Watch(self._folder.inbound, subfolders=self._folder.subfolders, wake=self._wake_up)
+        self._woken = threading.Event()
+        self._sweep_due = threading.Event()
+        self._stopping = threading.Event()
+        self._reachable = True
+        self._complaints: dict[str, tuple[FileIdentity | None, Reason]] = {}
+        # Taken over, on record, and not known to be gone from inbound: never to be taken a second time.
+        self._standing: dict[FileIdentity, Document] = {}
+        self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to take files over."""
+        self._thread.start()
+
+    def sweep(self) -> None:
+        """Ask for a look at the whole folder."""
+        self._sweep_due.set()
+        self._woken.set()
+
+    def stop(self) -> None:
+        """Take nothing any more; a file that is being copied is finished."""
+        self._stopping.set()
+        self._woken.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the thread has ended; return whether it has."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _wake_up(self) -> None:
+        self._woken.set()
+
+    def _run(self) -> None:
+        first = True
+        while not self._stopping.is_set():
+            self._woken.clear()
+            try:
+                if first:
+                    self._finish_removals()
+                    first = False
+                self._round()
+            except Fatal as error:
+                self._on_fatal(error)
+                return
+            except (OSError, Retryable) as error:
+                self._unreachable(error)
+            except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
+                self._log.error(EventName.WORKER_TROUBLED, worker=self._thread.name, error=str(error), exc_info=True)
+            next_due = self._sightings.next_due()
+            sleep_s = LONGEST_SLEEP_S if next_due is None else max(next_due - self._clock.monotonic(), 0.05)
+            self._woken.wait(min(sleep_s, LONGEST_SLEEP_S))
+        self._watch.stop()
+
+    def _round(self) -> None:
+        """Look at what may be complete, and take it over."""
+        hinted = self._watch.take_hints()
+        if self._sweep_due.is_set():
+            self._sweep_due.clear()
+            self._listen()
+            vanished = set(self._sightings.paths())
+            self._take_complete(self._listed(vanished), hinted)
+            for path in vanished:
+                self._sightings.forget(path)
+        else:
+            due = hinted.union(self._sightings.due(self._clock.monotonic()))
+            self._take_complete(due, hinted)
+        if not self._reachable:
+            self._reachable = True
+            self._log.info(EventName.FOLDER_REACHABLE, folder=self.name, path=str(self._folder.inbound))
+
+    def _listed(self, vanished: set[Path]) -> Iterable[Path]:
+        for path in list_files(self._folder.inbound, subfolders=self._folder.subfolders):
+            vanished.discard(path)
+            yield path
+
+    def _listen(self) -> None:
+        """Start listening for events, again if the last listener died; without events the sweep does it all."""
+        if self._watch.is_alive:
+            return
+        self._watch.stop()
+        try:
+            self._watch.start()
+        except OSError as error:
+            self._log.warning(EventName.WATCH_UNAVAILABLE, folder=self.name, error=str(error))
+
+    def _take_complete(self, paths: Iterable[Path], hinted: set[Path]) -> None:
+        batch: list[Document] = []
+        try:
+            for path in paths:
+                if self._stopping.is_set():
+                    break
+                document = self._consider(path, hinted=path in hinted)
+                if document is not None:
+                    batch.append(document)
+                if len(batch) >= BATCH:
+                    self._commit(batch)
+                    batch = []
+        finally:
+            self._commit(batch)
+
+    def _consider(self, path: Path, *, hinted: bool) -> Document | None:
+        """Take the file over if it is complete; return what is to be put on record."""
+        try:
+            status = path.lstat()
+            if self._is_standing(path, identity_of(status)):
+                return None
+            if not self._sightings.is_complete(path, now=self._clock.monotonic(), hinted=hinted):
+                return None
+        except (FileNotFoundError, NotADirectoryError):
+            self._sightings.forget(path)
+            return None
+        except OSError as error:
+            name = str(path.relative_to(self._folder.inbound))
+            detail = error.strerror or "it cannot be read"
+            self._complain(intake.NotTaken(name, Reason.FILE_UNREADABLE, detail), None)
+            return None
+        return self._take(path, identity_of(status))
+
+    def _take(self, path: Path, seen: FileIdentity) -> Document | None:
+        document_id = new_document_id(self._clock.now())
+        self._spool.make(document_id)
+        try:
+            taken = intake.take(self._folder.inbound, path, self._spool.original(document_id))
+        except BaseException:
+            self._spool.remove(document_id)
+            raise
+        if isinstance(taken, intake.Taken):
+            return self._document(document_id, taken)
+        self._spool.remove(document_id)
+        if isinstance(taken, intake.NotTaken):
+            self._complain(taken, seen)
+        return None
+
+    def _document(self, document_id: DocumentId, taken: intake.Taken) -> Document:
+        now = self._clock.now()
+        return Document(
+            id=document_id,
+            node=self._node,
+            account=self._folder.account,
+            folder=self.name,
+            name=taken.name,
+            identity=taken.identity,
+            size_bytes=taken.size_bytes,
+            sha256=taken.sha256,
+            state=State.RECEIVED,
+            received_at=now,
+            updated_at=now,
+            due_at=now,
+        )
+
+    def _commit(self, batch: Sequence[Document]) -> None:
+        """Put the documents on record, and only then remove their originals."""
+        if not batch:
+            return
+        try:
+            self._recorder.received(batch)
+        except BaseException:
+            # Nothing was committed: the originals stand where they were, and the copies are of no use.
+            for document in batch:
+                self._spool.remove(document.id)
+            raise
+        # If we crash from here on, the originals are recognised by their identity and removed by the next start.
+        for document in batch:
+            self._standing[document.identity] = document
+        self._remove(batch)
+
+    def _remove(self, documents: Sequence[Document]) -> None:
+        gone = []
+        for document in documents:
+            try:
+                intake.remove_original(self._folder.inbound, document.name, document.identity, document.id)
+            except OSError as error:
+                self._log.warning(
+                    EventName.ORIGINAL_NOT_REMOVED, document=document.id, name=document.name, error=str(error)
+                )
+            else:
+                gone.append(document)
+        self._note_removed(gone)
+
+    def _note_removed(self, documents: Sequence[Document]) -> None:
+        self._ledger.original_removed([document.id for document in documents])
+        for document in documents:
+            self._standing.pop(document.identity, None)
+
+    def _is_standing(self, path: Path, identity: FileIdentity) -> bool:
+        """Return whether the file is one that was taken over before, having tried again to remove it."""
+        document = self._standing.get(identity)
+        if document is None:
+            return False
+        name = "/".join(path.relative_to(self._folder.inbound).parts)
+        try:
+            intake.remove_original(self._folder.inbound, name, identity, document.id)
+        except OSError:
+            return True  # said before; it stays recognised
+        self._note_removed([document])
+        return True
+
+    def _finish_removals(self) -> None:
+        """Take up what the last run had taken over but perhaps not removed."""
+        self._standing = {document.identity: document for document in self._ledger.originals_standing(self.name)}
+        for aside in list(list_leftovers(self._folder.inbound, subfolders=self._folder.subfolders)):
+            document = self._ledger.get(intake.document_of(aside.name))
+            if document is not None and is_temporary(aside.name):
+                intake.finish_removal(aside, document.name, document.identity)
+        present = {}
+        for document in self._standing.values():
+            try:
+                present[identity_of((self._folder.inbound / document.name).lstat())] = document
+            except OSError:
+                continue
+        self._note_removed([each for each in self._standing.values() if each.identity not in present])
+        self._remove(list(self._standing.values()))
+
+    def _complain(self, file: intake.NotTaken, seen: FileIdentity | None) -> None:
+        """Log why a file is left where it is, once for each state of the file."""
+        if self._complaints.get(file.name) == (seen, file.reason):
+            return
+        if len(self._complaints) >= MAX_COMPLAINTS:
+            self._complaints.clear()
+        self._complaints[file.name] = (seen, file.reason)
+        self._log.warning(
+            EventName.FILE_NOT_TAKEN, folder=self.name, name=file.name, reason=file.reason, detail=file.detail
+        )
+
+    def _unreachable(self, error: Exception) -> None:
+        if self._reachable:
+            self._reachable = False
+            self._log.error(
+                EventName.FOLDER_UNREACHABLE, folder=self.name, path=str(self._folder.inbound), error=str(error)
+            )

@@ -1,0 +1,100 @@
+"""The loop that every worker runs: claim what is due, work on it, wait until more is due.
+
+Waiting documents hold no thread: they are ledger rows with a due time. A pump sleeps until the next one is due, or
+until somebody wakes it because a document has reached its state.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+from sealdrop.clock import Clock
+from sealdrop.errors import Fatal, SealdropError
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Claimed
+from sealdrop.logs import Log
+from sealdrop.model import Document
+
+LONGEST_SLEEP_S = 60.0
+TROUBLED_SLEEP_S = 5.0
+
+
+class Pump:
+    """One worker thread.
+
+    ``claim`` takes what is due under a lease; ``work`` records an outcome for each claimed document. Both may raise:
+    a `Fatal` error ends the service, anything else is logged, and the documents come back when their lease ends.
+    ``closed_s`` says for how many seconds nothing may be claimed (an account that is out of reach), 0 if it may.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        claim: Callable[[], Claimed],
+        work: Callable[[Sequence[Document]], None],
+        clock: Clock,
+        log: Log,
+        on_fatal: Callable[[BaseException], None],
+        closed_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self.name = name
+        self._claim = claim
+        self._work = work
+        self._clock = clock
+        self._log = log
+        self._on_fatal = on_fatal
+        self._closed_s = closed_s
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Say that something may be due."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Claim nothing any more; what is being worked on is finished."""
+        self._stopping.set()
+        self._wake.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait until the thread has ended; return whether it has."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.clear()
+            try:
+                sleep_s = self._turn()
+            except Fatal as error:
+                self._on_fatal(error)
+                return
+            except Exception as error:  # noqa: BLE001 - a worker never dies of one document's trouble
+                self._log.error(
+                    EventName.WORKER_TROUBLED,
+                    worker=self.name,
+                    error=str(error),
+                    exc_info=not isinstance(error, SealdropError),
+                )
+                sleep_s = TROUBLED_SLEEP_S
+            if sleep_s > 0 and not self._stopping.is_set():
+                self._wake.wait(min(sleep_s, LONGEST_SLEEP_S))
+
+    def _turn(self) -> float:
+        """Do one round; return how many seconds there is nothing more to do."""
+        closed_s = self._closed_s()
+        if closed_s > 0:
+            return closed_s
+        claimed = self._claim()
+        if claimed.documents:
+            self._work(claimed.documents)
+            return 0.0
+        if claimed.next_due_at is None:
+            return LONGEST_SLEEP_S
+        return max((claimed.next_due_at - self._clock.now()) / timedelta(seconds=1), 0.001)

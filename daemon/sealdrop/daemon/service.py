@@ -1,0 +1,274 @@
+"""The service as a whole: what it opens at the start, which workers it runs, how it stops."""
+
+import fcntl
+import os
+import random
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from sealdrop import __version__
+from sealdrop.audit.chain import link
+from sealdrop.audit.trail import Trail
+from sealdrop.clock import Clock, SystemClock
+from sealdrop.config import Config
+from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.inbound import InboundWorker
+from sealdrop.daemon.pump import Pump
+from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
+from sealdrop.daemon.stages import LocalStages
+from sealdrop.durable import make_folder
+from sealdrop.errors import ConfigurationError, SealdropError
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Claimed, Ledger
+from sealdrop.logs import Log
+from sealdrop.model import AuditHead, AuditRecord, Document, Event, State
+from sealdrop.pdf.jail import Jail, JailLimits
+from sealdrop.schedule import Schedule
+from sealdrop.signapi.client import SignApi
+from sealdrop.spool import Spool
+
+# A lease outlasts the longest that a worker may honestly take over what it claims: a jailed function may be tried
+# twice for 20 s on each document of a claim, a call may use its whole deadline before its answer is recorded.
+LOCAL_LEASE_S = 600.0
+LEASE_SLACK_S = 60.0
+POLLERS = 2  # threads that poll one account
+CLAIM = 4  # documents that a worker takes at a time and works on one by one
+TRAIL_STOP_S = 10.0
+
+
+class Daemon:
+    """Everything that `sealdrop run` runs. Used once: `start`, then `stop`.
+
+    Raises:
+        ConfigurationError: something that the configuration names is not as it must be; nothing was started.
+        Fatal: what is on disk cannot be trusted; nothing was started.
+    """
+
+    def __init__(self, config: Config, log: Log, *, clock: Clock | None = None) -> None:
+        self.config = config
+        self._log = log
+        self._clock = clock or SystemClock()
+        self._rng = random.Random()  # noqa: S311 - scatters retries, guards nothing
+        self._node = socket.gethostname()
+        self._state_dir = config.service.state_dir
+        self._stopped_by: BaseException | None = None
+        self._on_broken: Callable[[], None] = lambda: None
+        _check_folders(config)
+        self._lock = _lock(self._state_dir)
+        try:
+            self._spool = Spool(self._state_dir / "spool")
+            make_folder(self._spool.root, mode=0o700)
+            trail = Trail.open(audit_folder(config))
+            self._ledger = Ledger.open(ledger_path(config), link=self._link, clock=self._clock)
+            self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
+            self._trail_writer.flush()
+            self._apis = {name: self._api(name) for name in config.accounts}
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._recorder = Recorder(
+            self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
+        )
+        self._jail = Jail(config.service.inspectors, JailLimits())
+        self._schedule = Schedule()
+        self._pumps: list[Pump] = []
+        self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
+        self._inbound: list[InboundWorker] = []
+
+    def _link(self, head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
+        return link(head, at, document, event, node=self._node)
+
+    def _api(self, name: str) -> SignApi:
+        largest = self.config.largest_document_bytes(name)
+        return SignApi(self.config.accounts[name], largest_document_bytes=largest, clock=self._clock)
+
+    def listen(self, listener: Listener) -> None:
+        """Have ``listener`` called with every document that moves and the event; before `start` only."""
+        self._recorder.listen(listener)
+
+    def start(self, on_broken: Callable[[], None] = lambda: None) -> None:
+        """Take up what the last run left and begin to work. ``on_broken`` is called if the service must stop itself."""
+        self._on_broken = on_broken
+        self._ledger.release_leases(self._node)
+        self._clear_spool()
+        self._recorder.note(
+            EventName.SERVICE_STARTED,
+            version=__version__,
+            accounts=list[JsonValue](sorted(self.config.accounts)),
+            folders=list[JsonValue](sorted(self.config.folders)),
+        )
+        self._trail_writer.start()
+        self._make_workers()
+        for worker in self._workers():
+            worker.start()
+        self._schedule.start()
+
+    def _workers(self) -> list[Pump | InboundWorker]:
+        return [*self._inbound, *self._pumps]
+
+    def _make_workers(self) -> None:
+        stages = LocalStages(self.config, self._spool, self._jail, self._recorder, self._clock, self._rng)
+        for number in range(self.config.service.inspectors):
+            self._pump(f"validate {number}", stages.validate, State.RECEIVED)
+            self._pump(f"verify {number}", stages.verify, State.SEALED)
+        for name, folder in self.config.folders.items():
+            self._pump(f"deliver {name}", stages.deliver, State.VERIFIED, State.REJECTED, State.FAILED, folder=name)
+            inbound = self._inbound_worker(name)
+            self._inbound.append(inbound)
+            self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
+        for name, account in self.config.accounts.items():
+            worker = self._account_worker(name)
+            batch = account.batch_documents
+            self._pump(f"submit {name}", worker.submit, State.VALIDATED, worker=worker, limit=batch)
+            self._pump(f"reconcile {name}", worker.reconcile, State.SUBMITTING, worker=worker)
+            self._pump(f"sign {name}", worker.sign, State.SUBMITTED, worker=worker, limit=batch)
+            for number in range(POLLERS):
+                self._pump(f"poll {name} {number}", worker.poll, State.SEALING, State.ARCHIVING, worker=worker)
+
+    def _inbound_worker(self, name: str) -> InboundWorker:
+        return InboundWorker(
+            name,
+            self.config,
+            self._node,
+            self._spool,
+            self._ledger,
+            self._recorder,
+            self._clock,
+            self._log,
+            self._broken,
+        )
+
+    def _account_worker(self, name: str) -> AccountWorker:
+        api = self._apis[name]
+        return AccountWorker(name, self.config, api, self._spool, self._recorder, self._clock, self._log, self._rng)
+
+    def _pump(
+        self,
+        name: str,
+        work: Callable[[Sequence[Document]], None],
+        *states: State,
+        folder: str | None = None,
+        worker: AccountWorker | None = None,
+        limit: int = CLAIM,
+    ) -> None:
+        account = worker.name if worker else None
+        lease_s = self.config.accounts[account].call_timeout_s * 2 * CLAIM + LEASE_SLACK_S if account else LOCAL_LEASE_S
+
+        def claim() -> Claimed:
+            now = self._clock.now()
+            return self._ledger.claim(*states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder)
+
+        pump = Pump(
+            name,
+            claim=claim,
+            work=work,
+            clock=self._clock,
+            log=self._log,
+            on_fatal=self._broken,
+            closed_s=worker.closed_s if worker else lambda: 0.0,
+        )
+        self._pumps.append(pump)
+        for state in states:
+            self._waiting_for.setdefault(state, []).append((pump, account, folder))
+
+    def _wake_next(self, document: Document) -> None:
+        """Wake the workers of the state that a document has reached."""
+        for pump, account, folder in self._waiting_for.get(document.state, ()):
+            if account in (None, document.account) and folder in (None, document.folder):
+                pump.wake()
+
+    def _broken(self, error: BaseException) -> None:
+        """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
+        self._stopped_by = self._stopped_by or error
+        self._log.error(EventName.SERVICE_BROKEN, error=str(error), exc_info=not isinstance(error, SealdropError))
+        self._on_broken()
+
+    @property
+    def stopped_by(self) -> BaseException | None:
+        """What made the service stop itself, or None."""
+        return self._stopped_by
+
+    def stop(self) -> None:
+        """Take no more work, let what runs finish within the grace time, and abandon the rest where it is safe.
+
+        What is abandoned is under a lease and its last step is on record: the next start takes it up from there.
+        """
+        self._log.info(EventName.SERVICE_STOPPING, grace_s=self.config.service.grace_s)
+        deadline = self._clock.monotonic() + self.config.service.grace_s
+        self._schedule.stop()
+        workers = (*self._inbound, *self._pumps)
+        for worker in workers:
+            worker.stop()
+        abandoned = [worker.name for worker in workers if not worker.join(max(0.0, deadline - self._clock.monotonic()))]
+        self._jail.close()
+        try:
+            self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)
+        except SealdropError as error:
+            self._log.error(EventName.WORKER_TROUBLED, worker="stop", error=str(error))
+        self._trail_writer.stop(TRAIL_STOP_S)
+        if not abandoned:
+            for api in self._apis.values():
+                api.close()
+            self._ledger.close()
+        os.close(self._lock)
+
+    def _clear_spool(self) -> None:
+        """Remove the copies that nobody needs: of documents that are over, and of drops that were never committed."""
+        removed = 0
+        for document_id in self._spool.documents():
+            document = self._ledger.get(document_id)
+            if document is None or document.due_at is None:
+                self._spool.remove(document_id)
+                removed += 1
+        if removed:
+            self._log.info(EventName.SPOOL_CLEANED, documents=removed)
+
+
+def ledger_path(config: Config) -> Path:
+    """Return where the ledger is."""
+    return config.service.state_dir / "ledger.sqlite"
+
+
+def audit_folder(config: Config) -> Path:
+    """Return where the audit trail's files are."""
+    return config.service.state_dir / "audit"
+
+
+def _check_folders(config: Config) -> None:
+    problems = list(_folder_problems(config))
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
+
+
+def _folder_problems(config: Config) -> Iterator[str]:
+    places = [("service.state_dir", config.service.state_dir)]
+    places += [
+        (f"folders.{name}.{key}", path) for name, folder in config.folders.items() for key, path in folder.places()
+    ]
+    for place, path in places:
+        if not path.exists() and config.service.create_folders:
+            try:
+                make_folder(path)
+            except OSError as error:
+                yield f"{place}: {path} cannot be created: {error.strerror}"
+                continue
+        if not path.is_dir():
+            yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            yield f"{place}: {path} must be readable and writable for the service's user"
+
+
+def _lock(state_dir: Path) -> int:
+    """Take the state directory for this process alone; the lock ends with it, however it ends."""
+    fd = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        problem = f"service.state_dir: another sealdrop is running on {state_dir}"
+        raise ConfigurationError("sealdrop", [problem]) from error
+    return fd

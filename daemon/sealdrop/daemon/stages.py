@@ -1,0 +1,110 @@
+"""What happens on this machine: validating, verifying, delivering and giving back."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+
+from sealdrop.backoff import Backoff
+from sealdrop.clock import Clock
+from sealdrop.config import Config
+from sealdrop.daemon.recorder import Recorder
+from sealdrop.errors import Fatal, LeaseLost
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Step
+from sealdrop.model import CHECK_REASONS, Document, Finding, Reason, State, Verdict
+from sealdrop.pdf.jail import Jail
+from sealdrop.pipeline.deliver import deliver, give_back
+from sealdrop.pipeline.validate import validate
+from sealdrop.pipeline.verify import verify
+from sealdrop.spool import Spool
+
+TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalStages:
+    """The stages that need nothing from outside; each method works on claimed documents and records the outcomes."""
+
+    config: Config
+    spool: Spool
+    jail: Jail
+    recorder: Recorder
+    clock: Clock
+    rng: random.Random
+
+    def validate(self, documents: Sequence[Document]) -> None:
+        """Move ``received`` documents to ``validated`` or ``rejected``."""
+        self._each(documents, self._validate)
+
+    def verify(self, documents: Sequence[Document]) -> None:
+        """Move ``sealed`` documents to ``verified`` or ``failed``."""
+        self._each(documents, self._verify)
+
+    def deliver(self, documents: Sequence[Document]) -> None:
+        """Publish ``verified`` documents, and give ``rejected`` and ``failed`` ones back."""
+        self._each(documents, self._deliver)
+
+    def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
+        """Run ``stage`` on one document after the other: trouble with one is its own."""
+        for document in documents:
+            try:
+                step = stage(document)
+            except (Fatal, LeaseLost):
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
+                delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
+                step = self.recorder.later(document, delay_s, error)
+            for stored in self.recorder.commit([step]):
+                if stored.due_at is None:
+                    # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
+                    self.spool.remove(stored.id)
+
+    def _validate(self, document: Document) -> Step:
+        folder = self.config.folders[document.folder]
+        report = validate(self.spool.original(document.id), folder.validation, self.jail)
+        if report.verdict is Verdict.REJECT:
+            cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
+            return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
+        fields: dict[str, JsonValue] = {
+            "folder": document.folder,
+            "name": document.name,
+            "pages": report.pages,
+            "warnings": [finding.code for finding in report.warnings],
+        }
+        event = EventName.DOCUMENT_VALIDATED
+        return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report)
+
+    def _verify(self, document: Document) -> Step:
+        folder = self.config.folders[document.folder]
+        account = self.config.accounts[document.account]
+        sealed = self.spool.sealed(document.id)
+        report = verify(document, sealed, account, folder.seal, self.jail, now=self.clock.now())
+        failure = report.first_failure
+        if failure is not None:
+            detail = f"{failure.name}: {failure.detail}"
+            reason = CHECK_REASONS[failure.name]
+            return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
+        fields: dict[str, JsonValue] = {
+            "folder": document.folder,
+            "name": document.name,
+            "level": report.level,
+            "checks": len(report.checks),
+            "sealed_sha256": document.sealed_sha256,
+        }
+        return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
+
+    def _deliver(self, document: Document) -> Step:
+        folder = self.config.folders[document.folder]
+        original, sealed = self.spool.original(document.id), self.spool.sealed(document.id)
+        fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
+        if document.state is State.VERIFIED:
+            name = deliver(document, sealed, folder.outbound, folder.seal.level)
+            archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
+            fields |= {"published_name": name, "archive_ids": archive_ids}
+            return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
+        target = folder.rejected if document.state is State.REJECTED else folder.failed
+        name = give_back(document, original, sealed, target)
+        fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
+        return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)

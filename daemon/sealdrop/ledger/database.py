@@ -1,0 +1,214 @@
+"""Transactions on the ledger's database, with its errors in our words.
+
+Rules:
+
+- SQLite runs in WAL mode with ``synchronous=FULL``: a transaction that has committed survives a power cut.
+- A writing transaction takes SQLite's write lock when it begins (BEGIN IMMEDIATE), so it never has to give up half
+  way because somebody else wrote in between. Threads of one process queue on a lock, which is fair and wakes at
+  once; only other processes are waited for by SQLite's busy timeout, which polls.
+- Python's own handling of SQLite transactions is switched off: every BEGIN is ours.
+- No error text holds a statement's parameters, for they are a document's.
+
+An I/O error at commit is reported as "nothing was committed", which holds for everybody who reads the database. One
+residual case: the disk may still have got the transaction, and if the machine then loses power before the next
+commit overwrites it, it is there afterwards. A ledger that is one whole step further than its writer knew is
+consistent, and start-up goes by what the ledger says.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Self
+
+from pydantic_core import PydanticSerializationError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import exc as sqlalchemy_errors
+from sqlalchemy.pool import QueuePool
+
+from sealdrop.durable import fsync_folder
+from sealdrop.errors import Fatal, Retryable, SealdropError, Unrecordable
+
+# How long a process waits for another one's writing transaction.
+BUSY_TIMEOUT_S = 10.0
+# A whole check of a larger file would make a restart wait too long (some 0.4 s for 100 MiB, on a fast disk).
+QUICK_CHECK_BYTES = 256 << 20
+# Beyond it, the write-ahead log is cut back at the next checkpoint.
+WAL_BYTES = 64 << 20
+
+_WRITING = "sealdrop_writing"
+
+# Nothing was applied, and waiting may help: somebody else writes, the disk is full or failed once, descriptors or
+# memory ran out (https://www.sqlite.org/rescode.html).
+_PASSING = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+class Database:
+    """One database: its transactions, and what goes wrong in them."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(**{_WRITING: True})
+        self._lock = threading.Lock()
+        self.name = name
+
+    @classmethod
+    def at_url(cls, url: str) -> Self:
+        """Return the database at an SQLAlchemy URL; nothing is connected yet."""
+        engine = create_engine(url, hide_parameters=True)
+        return cls(engine, engine.url.render_as_string(hide_password=True))
+
+    @classmethod
+    def at_path(cls, path: Path) -> Self:
+        """Return the SQLite database in the file ``path``, created for its owner only if there is none.
+
+        Raises:
+            Fatal: there is something else than a file, it cannot be created, or what is in it is damaged.
+            Retryable: another process holds it, or the disk is full or failing.
+        """
+        _create_file(path)
+        database = cls(_sqlite_engine(path.absolute().as_uri()), str(path))
+        try:
+            database._set_up(path)
+        except SealdropError:
+            database.close()
+            raise
+        return database
+
+    @classmethod
+    def at_path_read_only(cls, path: Path) -> Self:
+        """Return the SQLite database in the file ``path``; nothing is ever written, whether a daemon runs or not.
+
+        While a daemon runs, SQLite's shared-memory file is used. When there is no write-ahead log, nobody has the
+        database open, and even that file is spared: the database is read as it lies there. A daemon that starts
+        meanwhile is then not seen, so open anew for each look.
+
+        Raises:
+            Fatal: there is no such file.
+        """
+        if not path.is_file():
+            raise Fatal(f"there is no ledger at {path}: has the daemon been started with this configuration?")
+        absolute = path.absolute()
+        in_use = absolute.with_name(f"{absolute.name}-wal").exists()
+        return cls(_sqlite_engine(f"{absolute.as_uri()}?{'mode=ro' if in_use else 'immutable=1'}"), str(path))
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Yield a connection in a transaction that sees one moment of the database.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Yield a connection in the only writing transaction there is; it commits durably, or leaves nothing.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Unrecordable: a value cannot be written down; nothing was committed.
+            Fatal: the database cannot be trusted.
+        """
+        with self._translated(), self._lock, self._writer.begin() as connection:
+            yield connection
+
+    def _set_up(self, path: Path) -> None:
+        # Outside a transaction, as SQLite asks: through the driver's connection, with which SQLAlchemy begins none.
+        with (
+            self._translated(),
+            self._engine.connect() as connection,
+            closing(connection.connection.cursor()) as cursor,
+        ):
+            cursor.execute("PRAGMA journal_mode = WAL")
+            if path.stat().st_size <= QUICK_CHECK_BYTES:
+                cursor.execute("PRAGMA quick_check(1)")
+                (found,) = cursor.fetchone() or ("no answer",)
+                if found != "ok":
+                    raise self._damaged(str(found))
+
+    def close(self) -> None:
+        """Close all connections; the last one to close a SQLite database folds its write-ahead log in."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlalchemy_errors.SQLAlchemyError as error:
+            raise self._in_our_words(error) from error
+        except sqlite3.Error as error:
+            raise self._of_driver(error, str(error)) from error
+        except (PydanticSerializationError, UnicodeEncodeError, OverflowError) as error:
+            raise Unrecordable(f"the ledger cannot hold a value: {error}") from error
+
+    def _in_our_words(self, error: sqlalchemy_errors.SQLAlchemyError) -> SealdropError:
+        orig = error.orig if isinstance(error, sqlalchemy_errors.StatementError) else None
+        if isinstance(orig, sqlite3.Error):
+            return self._of_driver(orig, str(orig))
+        if isinstance(orig, ValueError | OverflowError):
+            return Unrecordable(f"the ledger cannot hold a value: {orig}")
+        if isinstance(error, sqlalchemy_errors.OperationalError | sqlalchemy_errors.TimeoutError):
+            return Retryable(f"the ledger {self.name} cannot be used now: {orig or type(error).__name__}")
+        return Fatal(f"the ledger {self.name} failed: {orig or error}")
+
+    def _of_driver(self, error: sqlite3.Error, what: str) -> SealdropError:
+        code = getattr(error, "sqlite_errorcode", None)
+        primary = None if code is None else code & 0xFF
+        if primary in _PASSING:
+            return Retryable(f"the ledger {self.name} cannot be used now, nothing was committed: {what}")
+        if primary in _DAMAGED:
+            return self._damaged(what)
+        return Fatal(f"the ledger {self.name} failed: {what}")
+
+    def _damaged(self, what: str) -> Fatal:
+        return Fatal(
+            f"the ledger {self.name} is damaged ({what}). Keep the file, with its -wal and -shm beside it, for "
+            "analysis; put the newest backup in its place; run `sealdrop audit verify` before starting again"
+        )
+
+
+def _create_file(path: Path) -> None:
+    """SQLite takes an empty file for a new database, and gives its other files the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        fsync_folder(path.parent)
+    except FileExistsError as error:
+        if not path.is_file():
+            raise Fatal(f"the ledger {path} is not a file") from error
+    except OSError as error:
+        raise Fatal(f"the ledger {path} cannot be created: {error}") from error
+
+
+def _sqlite_engine(uri: str) -> Engine:
+    def connect() -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        return connection
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True)
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        kind = "IMMEDIATE" if connection.get_execution_options().get(_WRITING) else "DEFERRED"
+        connection.exec_driver_sql(f"BEGIN {kind}")
+
+    return engine

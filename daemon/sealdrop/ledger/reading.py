@@ -1,0 +1,208 @@
+"""Looking at the ledger. Nothing here writes, so a command may use it while a daemon works.
+
+Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Row, Select, bindparam, select, tuple_
+
+from sealdrop.errors import Fatal
+from sealdrop.ledger import schema
+from sealdrop.ledger.database import Database
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally
+from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, FileIdentity, State
+
+_FOUND_AT_MOST = 20
+_BATCH = 1_000
+
+
+def to_document(row: Row[Any]) -> Document:
+    """Return the document in a row of `DOCUMENT_COLUMNS`."""
+    values: tuple[Any, ...] = tuple(row)
+    return Document(*values)
+
+
+class LedgerReader:
+    """What is known of the documents, to look at. Use it as a context manager, or close it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> "LedgerReader":
+        """Return the ledger in the file ``path``, never changing it, even while a daemon writes there.
+
+        Raises:
+            Fatal: there is no ledger, it cannot be trusted, or an older sealdrop wrote it.
+            LedgerTooNew: a newer sealdrop wrote it.
+            Retryable: it cannot be read now.
+        """
+        database = Database.at_path_read_only(path)
+        try:
+            with database.reading() as connection:
+                if schema.check(connection) != schema.SCHEMA_VERSION:
+                    raise Fatal(f"the ledger {path} is empty or of an older sealdrop: start this one's daemon once")
+        except BaseException:
+            database.close()
+            raise
+        return LedgerReader(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._database.close()
+
+    def get(self, document_id: str) -> Document | None:
+        """Return the document with that ID, or None.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        return self._first(_documents().where(document.c.id == document_id))
+
+    def find(self, wanted: str, *, limit: int = _FOUND_AT_MOST) -> tuple[Document, ...]:
+        """Return the documents with that ID, short ID or file name, newest first, at most ``limit``.
+
+        A file name may be given alone, or as the path below the inbound folder.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        identifier = wanted.strip().lower()
+        named = _documents().where(document.c.file_name == wanted.rpartition("/")[2])
+        if "/" in wanted:
+            named = named.where(document.c.name == wanted)
+        # One query for each way, since each has an index of its own.
+        queries = (
+            _documents().where(document.c.id == identifier),
+            _documents().where(document.c.short_id == identifier),
+            named,
+        )
+        found: dict[DocumentId, Document] = {}
+        with self._database.reading() as connection:
+            for query in queries:
+                newest = query.order_by(document.c.received_at.desc()).limit(limit)
+                found |= {row.id: to_document(row) for row in connection.execute(newest)}
+        return tuple(sorted(found.values(), key=lambda one: (one.received_at, one.id), reverse=True)[:limit])
+
+    def by_identity(self, identity: FileIdentity) -> Document | None:
+        """Return the newest document that was taken over from exactly that state of a file, or None.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same = _documents().where(document.c.identity == identity)
+        return self._first(same.order_by(document.c.received_at.desc()).limit(1))
+
+    def originals_standing(self, folder: str) -> tuple[Document, ...]:
+        """Return the folder's documents whose originals are not known to be gone from inbound; normally few.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        standing = _documents().where(document.c.folder == folder, document.c.original_stands.is_(True))
+        with self._database.reading() as connection:
+            return tuple(to_document(row) for row in connection.execute(standing))
+
+    def counts(self) -> Mapping[str, Mapping[State, int]]:
+        """Return how many documents there are, for each folder and for each state that has any.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        counted: dict[str, dict[State, int]] = {}
+        with self._database.reading() as connection:
+            for folder, state, documents in connection.execute(select(tally).order_by(tally.c.folder)):
+                if documents:
+                    counted.setdefault(folder, {})[state] = documents
+        return counted
+
+    def oldest_waiting(self) -> Mapping[str, Document]:
+        """Return, for each folder that has any, the document that has waited longest for its end.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        waiting = document.c.state.not_in(END_STATES)
+        oldest = {}
+        with self._database.reading() as connection:
+            folders = connection.scalars(select(tally.c.folder).distinct()).all()
+            for folder in folders:
+                query = _documents().where(ACTIVE, document.c.folder == folder, waiting)
+                row = connection.execute(query.order_by(document.c.received_at).limit(1)).one_or_none()
+                if row is not None:
+                    oldest[folder] = to_document(row)
+        return oldest
+
+    def active_ids(self) -> Iterator[DocumentId]:
+        """Yield the ID of every document that has not ended or has something left to do, in batches.
+
+        Each batch sees its own moment: a document that is added meanwhile may be left out. Before anything is
+        removed because its ID was not here, ask for it with `get`.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        key = (document.c.folder, document.c.received_at, document.c.id)
+        batch = select(*key).where(ACTIVE).order_by(*key).limit(_BATCH)
+        query = batch
+        while True:
+            with self._database.reading() as connection:
+                rows = connection.execute(query).all()
+            for row in rows:
+                yield row.id
+            if len(rows) < _BATCH:
+                return
+            last = tuple_(
+                *(bindparam(None, value, type_=column.type) for column, value in zip(key, rows[-1], strict=True))
+            )
+            query = batch.where(tuple_(*key) > last)
+
+    def audit_head(self) -> AuditHead:
+        """Return the newest record of the chain, whether it is in the files yet or not.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        return self._head(chain.c.head_seq, chain.c.head_hash, chain.c.head_at)
+
+    def audit_flushed_head(self) -> AuditHead:
+        """Return the newest record that is known to be durable in the files: they must still hold it.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        return self._head(chain.c.flushed_seq, chain.c.flushed_hash, chain.c.flushed_at)
+
+    def _head(self, *columns: Any) -> AuditHead:  # noqa: ANN401 (columns of three types)
+        with self._database.reading() as connection:
+            return AuditHead(*connection.execute(select(*columns)).one())
+
+    def _first(self, query: Select[Any]) -> Document | None:
+        with self._database.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else to_document(row)
+
+
+def _documents() -> Select[Any]:
+    return select(*DOCUMENT_COLUMNS)

@@ -1,0 +1,137 @@
+"""Steps of documents, and how they get on record: inside one writing transaction of the ledger.
+
+The chain's head is read when the transaction begins and put back when it ends, under the database's write lock. So
+the chain has neither gap nor fork, whatever number of threads or processes write.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+
+from sealdrop.errors import IllegalMove, LeaseLost
+from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, tally
+from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move
+
+# Makes the record that follows a head: at a moment, about a document (or none), for an event.
+Link = Callable[[AuditHead, datetime, str | None, Event], AuditRecord]
+
+_CHANGING = tuple(
+    field.name for field in fields(Document) if field.name not in {*FIXED_FIELDS, "first_seq", "last_seq"}
+)
+
+# The statements of every step, built once: building them anew took twice as long as all the rest of a transaction.
+_ADD = insert(document)
+_HELD = update(document).where(
+    document.c.id == bindparam("seen_id"),
+    document.c.state == bindparam("seen_state"),
+    document.c.lease.is_not_distinct_from(bindparam("seen_lease")),
+)
+_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at).with_for_update()
+_MOVE_HEAD = update(chain)
+_KEEP = insert(outbox)
+_COUNT = update(tally).where(tally.c.folder == bindparam("in_folder"), tally.c.state == bindparam("in_state"))
+_COUNT = _COUNT.values(documents=tally.c.documents + bindparam("change"))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One document's change and what goes on record for it; legal by construction.
+
+    Without ``before``, the document is new. Without ``event``, nothing goes on record: only for what leaves the
+    document in its state, such as when to look at it next.
+
+    Raises:
+        IllegalMove: the move is not in the table of moves, nothing would be on record for it, or a fact about the
+            drop itself would change.
+    """
+
+    before: Document | None
+    after: Document
+    event: Event | None
+
+    def __post_init__(self) -> None:
+        before, after = self.before, self.after
+        if before is not None:
+            check_move(before.id, before.state, after.state)
+            for name in FIXED_FIELDS:
+                if getattr(before, name) != getattr(after, name):
+                    raise IllegalMove(f"document {before.id} was about to change its {name}, which never changes")
+        if self.event is None and (before is None or before.state != after.state):
+            raise IllegalMove(f"document {after.id} was about to become {after.state} with nothing on record")
+
+
+class Recording:
+    """The chain and the tally inside one writing transaction: taken up at its start, put back by `store`."""
+
+    def __init__(self, connection: Connection, link: Link, at: datetime) -> None:
+        self._connection = connection
+        self._link = link
+        self._at = at
+        self._kept: list[AuditRecord] = []
+        self._tally: Counter[tuple[str, State]] = Counter()
+        self._head = AuditHead(*connection.execute(_HEAD).one())
+
+    def make(self, step: Step) -> Document | LeaseLost:
+        """Make the step and keep its record; if the document belongs to somebody else now, leave it as it is."""
+        if step.before is None:
+            record = self._next(step.after.id, step.event)
+            seq = record.seq if record else None
+            stored = replace(step.after, first_seq=seq, last_seq=seq)
+            self._connection.execute(_ADD, _new_row(stored))
+        else:
+            record = self._next(step.before.id, step.event)
+            last_seq = record.seq if record else step.before.last_seq
+            stored = replace(step.after, first_seq=step.before.first_seq, last_seq=last_seq)
+            values = {name: getattr(stored, name) for name in _CHANGING}
+            if record:
+                values["last_seq"] = record.seq
+            if not update_held(self._connection, step.before, values):
+                return LeaseLost(f"document {step.before.id} belongs to somebody else now, this outcome is dropped")
+            self._tally[stored.folder, step.before.state] -= 1
+        self._tally[stored.folder, stored.state] += 1
+        if record:
+            self._keep(record)
+        return stored
+
+    def note(self, event: Event) -> AuditRecord:
+        """Keep a record that concerns no document, and return it."""
+        record = self._link(self._head, self._at, None, event)
+        self._keep(record)
+        return record
+
+    def store(self) -> None:
+        """Write what was kept and counted."""
+        if self._kept:
+            rows = [{"seq": kept.seq, "at": kept.at, "hash": kept.hash, "line": kept.line} for kept in self._kept]
+            self._connection.execute(_KEEP, rows)
+            head = {"head_seq": self._head.seq, "head_hash": self._head.hash, "head_at": self._head.at}
+            self._connection.execute(_MOVE_HEAD, head)
+        for (folder, state), change in self._tally.items():
+            if change == 0:
+                continue
+            counted = {"in_folder": folder, "in_state": state, "change": change}
+            if self._connection.execute(_COUNT, counted).rowcount == 0:
+                self._connection.execute(insert(tally).values(folder=folder, state=state, documents=change))
+
+    def _next(self, document_id: str, event: Event | None) -> AuditRecord | None:
+        """Return the record that comes next, if it is kept."""
+        return None if event is None else self._link(self._head, self._at, document_id, event)
+
+    def _keep(self, record: AuditRecord) -> None:
+        self._head = AuditHead(record.seq, record.hash, record.at)
+        self._kept.append(record)
+
+
+def update_held(connection: Connection, seen: Document, values: Mapping[str, object]) -> bool:
+    """Update the document's row if it still is as it was seen, same state and same lease; return whether it was."""
+    found_by = {"seen_id": seen.id, "seen_state": seen.state, "seen_lease": seen.lease}
+    return connection.execute(_HELD, {**values, **found_by}).rowcount > 0
+
+
+def _new_row(new: Document) -> dict[str, object]:
+    row = {field.name: getattr(new, field.name) for field in fields(Document)}
+    look_up = {"short_id": new.short_id, "file_name": new.name.rpartition("/")[2], "original_stands": True}
+    return row | look_up

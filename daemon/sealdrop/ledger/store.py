@@ -1,0 +1,250 @@
+"""What the daemon knows of every document, and what waits to be done: the ledger.
+
+Rules:
+
+- A document's change and its audit record are one transaction, which also moves the chain's head (`recording`).
+- A document belongs to whoever holds its lease. A change is made only while the row still has the state and the
+  lease that the worker saw; else the worker's outcome is dropped, and nothing goes on record for it.
+- ``due_at`` is when a row may be claimed. A claim moves it to the lease's end: a worker that died needs no clean-up,
+  its rows fall due again.
+- ``first_seq`` and ``last_seq`` are those of the document's records; what a caller puts there is replaced.
+- Records wait in the outbox until the files have them for good. If we crash between writing the files and
+  `Ledger.audit_written`, they are handed out again, and the files know them by their ``seq``.
+"""
+
+import secrets
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import ColumnElement, Connection, delete, select, update
+
+from sealdrop.clock import Clock
+from sealdrop.errors import Fatal, LeaseLost
+from sealdrop.ledger import schema
+from sealdrop.ledger.database import Database
+from sealdrop.ledger.reading import LedgerReader, to_document
+from sealdrop.ledger.recording import Link, Recording, Step, update_held
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox
+from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State
+
+__all__ = ["Claimed", "Ledger", "Link", "Step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Documents to work on, under a lease, and when the next of their kind falls due (None: none waits)."""
+
+    documents: tuple[Document, ...]
+    next_due_at: datetime | None
+
+
+class Ledger(LedgerReader):
+    """The ledger, to write: safe to share between threads."""
+
+    def __init__(self, database: Database, *, link: Link, clock: Clock) -> None:
+        super().__init__(database)
+        self._link = link
+        self._clock = clock
+
+    @classmethod
+    def open(cls, where: Path | str, *, link: Link, clock: Clock) -> Self:
+        """Return the ledger at ``where``, with the present schema: an SQLite file's path, or an SQLAlchemy URL.
+
+        A new file is readable by its owner only. A file up to `QUICK_CHECK_BYTES` is looked over for damage.
+
+        Raises:
+            Fatal: the ledger is damaged, is not one, or cannot be created.
+            LedgerTooNew: a newer sealdrop wrote it.
+            Retryable: it cannot be used now.
+        """
+        database = Database.at_path(where) if isinstance(where, Path) else Database.at_url(where)
+        try:
+            with database.writing() as connection:
+                schema.prepare(connection)
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, link=link, clock=clock)
+
+    def add(self, new: Document, event: Event) -> Document:
+        """Store a new document and its first record in one transaction; return it as it stands.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Unrecordable: the document or the event cannot be written down; nothing was committed.
+            Fatal: there is a document with that ID, or the database cannot be trusted.
+        """
+        with self._recording() as recording:
+            added = recording.make(Step(None, new, event))
+        if isinstance(added, LeaseLost):
+            raise added
+        return added
+
+    def record(self, *steps: Step) -> tuple[Document | LeaseLost, ...]:
+        """Make the steps, each with its record, all in one transaction; return the outcomes in the steps' order.
+
+        An outcome is the document as it stands. Or it is `LeaseLost`, where somebody else has claimed the document
+        meanwhile or moved it on: it is left as it is and gets no record, and the other steps are made all the same.
+        Several steps of one document follow each other: the later one's ``before`` has the state and the lease of
+        the earlier one's ``after``.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Unrecordable: a document or an event cannot be written down; nothing was committed.
+            Fatal: a new document's ID is taken, or the database cannot be trusted.
+        """
+        if not steps:
+            return ()
+        with self._recording() as recording:
+            return tuple(recording.make(step) for step in steps)
+
+    def note(self, event: Event) -> AuditRecord:
+        """Put an event on record that concerns no document; return its record.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Unrecordable: the event cannot be written down; nothing was committed.
+            Fatal: the database cannot be trusted.
+        """
+        with self._recording() as recording:
+            return recording.note(event)
+
+    def original_removed(self, documents: Collection[DocumentId]) -> None:
+        """Take note that the originals of these documents are gone from inbound; see `originals_standing`.
+
+        Raises:
+            Retryable: the database cannot be written now.
+            Fatal: it cannot be trusted.
+        """
+        if not documents:
+            return
+        with self._database.writing() as connection:
+            gone = update(document).where(document.c.id.in_(documents), document.c.original_stands.is_(True))
+            connection.execute(gone.values(original_stands=False))
+
+    def claim(
+        self,
+        *states: State,
+        now: datetime,
+        limit: int,
+        lease_s: float,
+        account: str | None = None,
+        folder: str | None = None,
+    ) -> Claimed:
+        """Return up to ``limit`` due documents of those states, oldest due first, for the caller alone for ``lease_s``.
+
+        With ``account`` or ``folder``, only theirs are looked at. When nothing is due, nothing is written.
+
+        Raises:
+            Retryable: the database cannot be used now; nothing was claimed.
+            Fatal: it cannot be trusted.
+        """
+        # Each state by itself, for within one state the index gives the due times in their order.
+        kinds = [_waiting(state, account, folder) for state in states]
+        with self._database.reading() as connection:
+            next_due_at = _next_due_at(connection, kinds)
+        if next_due_at is None or next_due_at > now:
+            return Claimed((), next_due_at)
+        with self._database.writing() as connection:
+            due = []
+            for kind in kinds:
+                oldest = select(document.c.due_at, document.c.id).where(*kind, document.c.due_at <= now)
+                # Where several hosts share a PostgreSQL, rows that another one is claiming are passed over, not
+                # waited for; SQLite needs no such words.
+                oldest = oldest.order_by(document.c.due_at).limit(limit).with_for_update(skip_locked=True)
+                due += [(row.due_at, row.id) for row in connection.execute(oldest)]
+            ids = [document_id for _, document_id in sorted(due)[:limit]]
+            lease = {"lease": secrets.token_hex(8), "due_at": now + timedelta(seconds=lease_s)}
+            claim = update(document).where(document.c.id.in_(ids)).values(lease).returning(*DOCUMENT_COLUMNS)
+            claimed = {row.id: to_document(row) for row in connection.execute(claim)}
+            return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
+
+    def renew(self, seen: Document, until: datetime) -> Document:
+        """Keep a document's lease until then; return the document as it stands.
+
+        Raises:
+            LeaseLost: it belongs to somebody else now.
+            Retryable: the database cannot be written now; the lease is as it was.
+            Fatal: the database cannot be trusted.
+        """
+        with self._database.writing() as connection:
+            renewed = update_held(connection, seen, {"due_at": until})
+        if not renewed:
+            raise LeaseLost(f"document {seen.id} belongs to somebody else now, its lease cannot be renewed")
+        return replace(seen, due_at=until)
+
+    def release_leases(self, node: str) -> int:
+        """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was released.
+            Fatal: it cannot be trusted.
+        """
+        # Naming the states lets the partial index over what waits answer, so that history is not read.
+        leased = (document.c.state.in_(tuple(State)), document.c.due_at.is_not(None), document.c.lease.is_not(None))
+        with self._database.writing() as connection:
+            release = update(document).where(*leased, document.c.node == node)
+            return connection.execute(release.values(lease=None, due_at=self._clock.now())).rowcount
+
+    def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
+        """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        columns = (outbox.c.seq, outbox.c.at, outbox.c.hash, outbox.c.line)
+        with self._database.reading() as connection:
+            rows = connection.execute(select(*columns).order_by(outbox.c.seq).limit(limit)).all()
+        return tuple(AuditRecord(*row) for row in rows)
+
+    def audit_written(self, head: AuditHead | AuditRecord) -> None:
+        """Take note that the files durably hold every record up to ``head``, and let go of those.
+
+        Raises:
+            Retryable: the database cannot be written now; the records will be handed out again.
+            Fatal: the files hold another chain than the ledger: one of the two was replaced.
+        """
+        with self._database.writing() as connection:
+            row = connection.execute(select(chain).with_for_update()).one()
+            if head.seq <= row.flushed_seq:
+                known = row.flushed_hash if head.seq == row.flushed_seq else head.hash
+            else:
+                known = connection.scalar(select(outbox.c.hash).where(outbox.c.seq == head.seq))
+            if known != head.hash:
+                raise Fatal(
+                    f"the audit trail's files hold record {head.seq} ({head.hash[:12]}…), the ledger's newest is "
+                    f"{row.head_seq}, and that record is not the same there: one of the two was replaced, perhaps by "
+                    "an older copy. Find out which, with `sealdrop audit verify`, before starting again"
+                )
+            if head.seq > row.flushed_seq:
+                flushed = {"flushed_seq": head.seq, "flushed_hash": head.hash, "flushed_at": head.at}
+                connection.execute(delete(outbox).where(outbox.c.seq <= head.seq))
+                connection.execute(update(chain).values(flushed))
+
+    @contextmanager
+    def _recording(self) -> Iterator[Recording]:
+        with self._database.writing() as connection:
+            recording = Recording(connection, self._link, self._clock.now())
+            yield recording
+            recording.store()
+
+
+def _waiting(state: State, account: str | None, folder: str | None) -> Sequence[ColumnElement[bool]]:
+    wanted = [document.c.state == state, document.c.due_at.is_not(None)]
+    if account is not None:
+        wanted.append(document.c.account == account)
+    if folder is not None:
+        wanted.append(document.c.folder == folder)
+    return wanted
+
+
+def _next_due_at(connection: Connection, kinds: Sequence[Sequence[ColumnElement[bool]]]) -> datetime | None:
+    """Return when the first document of those kinds falls due."""
+    first = (select(document.c.due_at).where(*kind).order_by(document.c.due_at).limit(1) for kind in kinds)
+    found = (connection.scalar(query) for query in first)
+    return min((due_at for due_at in found if due_at is not None), default=None)

@@ -1,0 +1,71 @@
+"""Logs, for people: one JSON object a line on standard output, or a readable form on a terminal.
+
+The audit trail is the evidence; these lines may be filtered, sampled or lost. Each has an ``event`` from events.py
+and, where it is about a document, its ID as ``document``.
+"""
+
+import logging
+import sys
+from typing import Literal, Protocol, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from sealdrop.events import EventName
+
+
+class Log(Protocol):
+    """What the daemon logs to."""
+
+    def info(self, event: str, **fields: object) -> None:
+        """Log something that is as it should be."""
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log something that a person may want to look at."""
+
+    def error(self, event: str, **fields: object) -> None:
+        """Log something that a person must look at."""
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Log something for whoever looks for a fault."""
+
+
+def configure(
+    form: Literal["auto", "json", "console"],
+    level: Literal["debug", "info", "warning", "error"],
+    stream: TextIO | None = None,
+) -> None:
+    """Set up logging for the whole process. ``auto`` is readable on a terminal and JSON elsewhere."""
+    out = stream if stream is not None else sys.stdout
+    threshold = getattr(logging, level.upper())
+    readable = form == "console" or (form == "auto" and out.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    if readable:
+        shared.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at"))
+    else:
+        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    structlog.configure(
+        processors=shared,
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    # Libraries speak through the standard library; only their warnings are of interest, in the same form.
+    logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+class _ToStructlog(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        level = logging.getLevelName(record.levelno).lower()
+        method = getattr(get(), level, get().warning)
+        method(EventName.LIBRARY_SAID, library=record.name, message=record.getMessage())
+
+
+def get() -> FilteringBoundLogger:
+    """Return the log."""
+    log: FilteringBoundLogger = structlog.get_logger()
+    return log

@@ -1,0 +1,42 @@
+"""What a seal's certificate says of itself, in sealdrop's own terms."""
+
+# mypy: disable-error-code="import-untyped"
+# asn1crypto has no types.
+
+import unicodedata
+
+from asn1crypto import x509
+
+from sealdrop.model import SealCertificate, Sha256
+
+
+def describe(certificate: x509.Certificate) -> SealCertificate:
+    """Return what goes into the report and the receipt."""
+    return SealCertificate(
+        subject=certificate.subject.human_friendly,
+        organisation=", ".join(organisations(certificate)),
+        issuer=certificate.issuer.human_friendly,
+        serial=str(certificate.serial_number),
+        sha256=Sha256(certificate.sha256.hex()),
+        not_before=certificate.not_valid_before,
+        not_after=certificate.not_valid_after,
+    )
+
+
+def organisations(certificate: x509.Certificate) -> tuple[str, ...]:
+    """Return every organizationName of the subject, each whole: a name within another name is none."""
+    return tuple(
+        str(attribute["value"].native)
+        for rdn in certificate.subject.chosen
+        for attribute in rdn
+        if attribute["type"].native == "organization_name"
+    )
+
+
+def same_organisation(one: str, other: str) -> bool:
+    """Return whether two names are equal, but for letter case, white space and Unicode's compatibility forms."""
+    return _normalise(one) == _normalise(other)
+
+
+def _normalise(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold()).split())

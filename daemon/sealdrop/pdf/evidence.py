@@ -1,0 +1,343 @@
+"""Whom a seal's certificates and timestamps lead back to, and how long that can be shown without asking anyone.
+
+Each proof is judged at the time that the next one proves, from the end backwards:
+
+1. the last document timestamp now,
+2. each earlier one, and the signature's timestamp, at the time that the next document timestamp gives,
+3. the seal's certificate at the time of the signature's timestamp; without one, at the earliest time proven, else now.
+
+So a certificate that has expired since does no harm, and one that had expired before does. The network is never
+asked: revocation is judged by what the PDF holds, whatever date those lists bear as long as they had not run out by
+the time in question. A list that says "revoked" always counts; that there is one for every certificate is asked for
+by the levels LT and LTA.
+
+Why not pyHanko's own procedure for LTA (ETSI EN 319 102-1, 5.6.3): it reads the system's clock, it wants revocation
+lists younger than the last timestamp, which no PDF can hold, and it takes 50 ms. The judgements on each signature,
+token, path and list are pyHanko's.
+"""
+
+# mypy: disable-error-code="no-untyped-call, import-untyped"
+# pyHanko says that it is typed, and leaves many of its functions without types; asn1crypto has none.
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+
+from asn1crypto import cms, crl, ocsp, pem, x509
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.decode_limits import DecodePurpose
+from pyhanko.pdf_utils.rw_common import PdfHandler
+from pyhanko.sign.validation.generic_cms import (
+    cms_basic_validation,
+    extract_tst_data_iter,
+    get_signing_cert_attr,
+    message_imprint_checker,
+    validate_tst_signed_data,
+)
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+from pyhanko.sign.validation.settings import KeyUsageConstraints
+from pyhanko_certvalidator import ValidationContext
+from pyhanko_certvalidator.context import (
+    CertValidationPolicySpec,
+    ValidationDataHandlers,
+    bootstrap_validation_data_handlers,
+)
+from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
+from pyhanko_certvalidator.policy_decl import (
+    REQUIRE_REVINFO,
+    CertRevTrustPolicy,
+    FreshnessReqType,
+    RevocationCheckingPolicy,
+)
+from pyhanko_certvalidator.registry import SimpleTrustManager
+from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
+
+from sealdrop.errors import ConfigurationError
+from sealdrop.model import SealLevel, Timestamp
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry
+from sealdrop.pdf.signatures import first_line
+
+# How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
+CLOCK_SKEW = timedelta(minutes=10)
+
+PADES_SUBFILTER = "/ETSI.CAdES.detached"
+
+# A seal's certificate may be made for non-repudiation (ETSI EN 319 412-3) or, as French server seals are under the
+# RGS, for digital signature only.
+_SEAL_USAGE = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"})
+
+# A list made after the moment in question knows of everything before it.
+_COMPLETE = CertRevTrustPolicy(REQUIRE_REVINFO, retroactive_revinfo=True)
+# A list that has run out still knows what was revoked when it was made.
+_IF_THERE = CertRevTrustPolicy(
+    RevocationCheckingPolicy.from_legacy("soft-fail"),
+    freshness=timedelta(days=100 * 365),
+    freshness_req_type=FreshnessReqType.MAX_DIFF_REVOCATION_VALIDATION,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What stands behind a seal.
+
+    ``chain_problem`` is None if the seal's certificate leads to an anchor at ``judged_at``. ``level`` is the highest
+    level whose conditions all hold, None if not even B; ``missing`` says what the next level lacks. ``stamped_at`` is
+    the time of the signature's timestamp, if it can be trusted.
+    """
+
+    chain_problem: str | None
+    judged_at: datetime
+    revocation_shown: bool
+    level: SealLevel | None
+    missing: str
+    stamped_at: datetime | None
+    timestamps: tuple[Timestamp, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """The certificates and revocation data of a document security store (ETSI EN 319 142-1, 5.4.2), in DER."""
+
+    certificates: tuple[bytes, ...] = ()
+    crls: tuple[bytes, ...] = ()
+    ocsps: tuple[bytes, ...] = ()
+
+    @property
+    def shows_revocation(self) -> bool:
+        """Whether there is any revocation data at all."""
+        return bool(self.crls or self.ocsps)
+
+
+@lru_cache(maxsize=16)
+def _read_anchors(path: Path, mtime_ns: int, size_bytes: int) -> tuple[x509.Certificate, ...]:  # noqa: ARG001 - parts of the key
+    content = path.read_bytes()
+    try:
+        if not pem.detect(content):
+            raise ValueError("no certificate in PEM form")
+        found = [x509.Certificate.load(der) for _, _, der in pem.unarmor(content, multiple=True)]
+        for certificate in found:
+            certificate.issuer_serial  # noqa: B018 - parses it, so that a broken one is found here
+    except ValueError as error:
+        raise ConfigurationError(str(path), [f"cannot be read as trust anchors: {first_line(error)}"]) from error
+    return tuple(found)
+
+
+def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
+    """Return the certificates of all PEM files in ``paths``; each file is read again only when it has changed.
+
+    Raises:
+        ConfigurationError: a file holds something else than certificates in PEM form.
+        OSError: a file cannot be read.
+    """
+    anchors: list[x509.Certificate] = []
+    for path in paths:
+        state = path.stat()
+        anchors += _read_anchors(path, state.st_mtime_ns, state.st_size)
+    return tuple(anchors)
+
+
+async def weigh(
+    reader: Reader,
+    seal: EmbeddedPdfSignature,
+    stamps: Sequence[EmbeddedPdfSignature],
+    anchors: Sequence[x509.Certificate],
+    now: datetime,
+) -> Evidence:
+    """Return what stands behind ``seal``, whose integrity was checked, at the time ``now``.
+
+    ``stamps`` are the document timestamps after it that cover their revisions. Without ``anchors`` nobody is
+    trusted: the level then says what is there, and the chain is a problem.
+
+    Raises:
+        Exception: pyHanko cannot read the document security store, and says so with whatever class it likes.
+    """
+    judge = _Judge(anchors, _read_store(reader))
+    proven, trusted, timestamps, doubts = now, list[EmbeddedPdfSignature](), list[Timestamp](), list[str]()
+    for stamp in sorted(stamps, key=lambda stamp: stamp.signed_revision, reverse=True):
+        found = await judge.token(stamp.signed_data, stamp.compute_digest, "document", proven)
+        if isinstance(found, Timestamp):
+            trusted.append(stamp)
+            timestamps.insert(0, found)
+            proven = min(proven, found.at)
+        else:
+            doubts.append(f"the document timestamp {found}")
+
+    # What stands under a document timestamp shows LTA; what came later shows the same, for LT.
+    stores = [(_read_store(reader.get_historical_resolver(stamp.signed_revision)), SealLevel.LTA) for stamp in trusted]
+    stores.append((judge.store, SealLevel.LT))
+
+    token, stamped_at, shown_by = None, None, None
+    for candidate in extract_tst_data_iter(seal.signer_info, signed=False):
+        imprint = message_imprint_checker(seal.signer_info)
+        found = await judge.token(candidate, imprint, "signature", proven, stores[0][0])
+        shown_by = stores[0][0] if isinstance(found, Timestamp) else None
+        if shown_by is None:
+            found = await judge.token(candidate, imprint, "signature", proven)
+        if isinstance(found, Timestamp):
+            token, stamped_at = candidate, found.at
+            timestamps.insert(0, found)
+            break
+        doubts.append(f"the signature's timestamp {found}")
+
+    judged_at = stamped_at or proven
+    level, missing = _level_without_store(seal, stamped_at)
+    problem, shown = None, False
+    for store, reached in stores if token is not None else ():
+        missing = await judge.lacks(store, seal, judged_at, None if store is shown_by else token)
+        if not missing:
+            shown = True
+            level = level and reached
+            missing = "" if reached == SealLevel.LTA else "there is no trusted document timestamp over the evidence"
+            break
+    if not (shown and anchors):
+        problem = await judge.seal(seal, judged_at)
+    return Evidence(
+        chain_problem=problem,
+        judged_at=judged_at,
+        revocation_shown=shown,
+        level=level,
+        missing="; ".join(filter(None, [missing, *doubts])),
+        stamped_at=stamped_at,
+        timestamps=tuple(timestamps),
+    )
+
+
+def _level_without_store(seal: EmbeddedPdfSignature, stamped_at: datetime | None) -> tuple[SealLevel | None, str]:
+    """Return B, T or nothing, and what the next level lacks (ETSI EN 319 142-1, 6.3)."""
+    if str(entry(seal.sig_object, "/SubFilter")) != PADES_SUBFILTER:
+        return None, "the signature is not of the PAdES kind (ETSI.CAdES.detached)"
+    if get_signing_cert_attr(seal.signer_info["signed_attrs"]) is None:
+        return None, "the signature does not bind its certificate (signing-certificate attribute)"
+    if stamped_at is None:
+        return SealLevel.B, "there is no trusted timestamp on the signature"
+    return SealLevel.T, ""
+
+
+class _Judge:
+    """pyHanko's judgements, all from the same anchors and from the evidence in one PDF."""
+
+    def __init__(self, anchors: Sequence[x509.Certificate], store: _Store) -> None:
+        self.store = store
+        self._anchored = bool(anchors)
+        self._trust = SimpleTrustManager.build(trust_roots=list(anchors))
+        self._handlers: dict[_Store, ValidationDataHandlers] = {}
+
+    def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
+        policy = CertValidationPolicySpec(trust_manager=self._trust, revinfo_policy=revocation)
+        if store not in self._handlers:
+            self._handlers[store] = bootstrap_validation_data_handlers(
+                fetchers=None,
+                crls=[_parse_crl(der) for der in store.crls],
+                ocsps=[
+                    response
+                    for der in store.ocsps
+                    for response in OCSPContainer.load_multi(ocsp.OCSPResponse.load(der))
+                ],
+                certs=[_parse_certificate(der) for der in store.certificates],
+            )
+        timing = ValidationTimingInfo(moment, moment, point_in_time_validation=True)
+        return policy.build_validation_context(timing, self._handlers[store])
+
+    async def token(
+        self,
+        signed_data: cms.SignedData,
+        imprint: Callable[[str], bytes],
+        kind: str,
+        moment: datetime,
+        complete: _Store | None = None,
+    ) -> Timestamp | str:
+        """Return the timestamp, or why it cannot be trusted at ``moment``.
+
+        With ``complete`` all evidence has to come from there, and to say of each certificate that it is not revoked.
+        """
+        if complete is not None and not complete.shows_revocation:
+            return "comes without revocation data"
+        try:
+            revocation = _IF_THERE if complete is None else _COMPLETE
+            status = await validate_tst_signed_data(
+                signed_data, self._context(moment, complete or self.store, revocation), imprint
+            )
+            found = Timestamp(kind, status["timestamp"], status["signing_cert"].subject.human_friendly)
+        except NOT_THE_DOCUMENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
+            return f"cannot be read ({first_line(error)})"
+        if not (status["intact"] and status["valid"]):
+            return "is damaged"
+        if self._anchored and status["trust_problem_indic"] is not None:
+            return f"cannot be trusted ({status['trust_problem_indic'].standard_name})"
+        if found.at > moment + CLOCK_SKEW:
+            return f"is of a later time ({found.at.isoformat()}) than is possible"
+        return found
+
+    async def seal(self, seal: EmbeddedPdfSignature, moment: datetime) -> str | None:
+        """Return why the seal's certificate is not trusted at ``moment``, or None."""
+        try:
+            context = self._context(moment, self.store, _IF_THERE)
+            status = await cms_basic_validation(
+                seal.signed_data, seal.compute_digest(), context, key_usage_settings=_SEAL_USAGE
+            )
+        except NOT_THE_DOCUMENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
+            return first_line(error)
+        problem = status["trust_problem_indic"]
+        return None if problem is None else str(problem.standard_name)
+
+    async def lacks(
+        self, store: _Store, seal: EmbeddedPdfSignature, moment: datetime, token: cms.SignedData | None
+    ) -> str:
+        """Return what ``store`` lacks to show that the seal, and ``token`` too, were not revoked; "" if nothing.
+
+        All evidence has to come from there: nothing that the PDF got later counts.
+        """
+        if not store.shows_revocation:
+            return "there is no revocation data in the PDF"
+        if not self._anchored:
+            return ""
+        try:
+            context = self._context(moment, store, _COMPLETE)
+            status = await cms_basic_validation(
+                seal.signed_data, seal.compute_digest(), context, key_usage_settings=_SEAL_USAGE
+            )
+        except NOT_THE_DOCUMENT:
+            raise
+        except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
+            return f"the revocation data cannot be read ({first_line(error)})"
+        if status["trust_problem_indic"] is not None:
+            return f"the revocation data does not suffice for the seal ({status['trust_problem_indic'].standard_name})"
+        if token is not None:
+            imprint = message_imprint_checker(seal.signer_info)
+            found = await self.token(token, imprint, "signature", moment, store)
+            if not isinstance(found, Timestamp):
+                return f"the revocation data does not suffice for the timestamp: it {found}"
+        return ""
+
+
+# The same few certificates and lists come with document after document.
+@lru_cache(maxsize=64)
+def _parse_certificate(der: bytes) -> x509.Certificate:
+    return x509.Certificate.load(der)
+
+
+@lru_cache(maxsize=8)
+def _parse_crl(der: bytes) -> CRLContainer:
+    return CRLContainer(crl.CertificateList.load(der))
+
+
+def _read_store(handler: PdfHandler) -> _Store:
+    """Return the document security store as it stands in ``handler``; an empty one if there is none."""
+    dictionary = entry(handler.root, "/DSS")
+    if not isinstance(dictionary, generic.DictionaryObject):
+        return _Store()
+    return _Store(
+        certificates=_streams(dictionary, "/Certs", DecodePurpose.CERTIFICATE),
+        crls=_streams(dictionary, "/CRLs", DecodePurpose.CRL),
+        ocsps=_streams(dictionary, "/OCSPs", DecodePurpose.OCSP_RESPONSE),
+    )
+
+
+def _streams(dictionary: generic.DictionaryObject, key: str, purpose: DecodePurpose) -> tuple[bytes, ...]:
+    return tuple(item.get_object().read_data(purpose) for item in entry(dictionary, key, ()))

@@ -1,0 +1,237 @@
+"""The signatures of a PDF: which there are, what their bytes cover, and whether they stand.
+
+Nothing here asks whom to trust (see `evidence`). Where pyHanko makes a judgement it is taken; what is added is what
+pyHanko leaves open: it passes over signatures of a kind it does not know, takes any hexadecimal spelling of a
+signature's value, and does not look at what stands behind the value or behind the last revision.
+"""
+
+# mypy: disable-error-code="no-untyped-call, import-untyped"
+# pyHanko says that it is typed, and leaves many of its functions without types; asn1crypto has none.
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+from asn1crypto import cms, parser, tsp
+from cryptography.hazmat.primitives import hashes
+from pyhanko.pdf_utils import generic
+from pyhanko.sign.diff_analysis import DiffResult, ModificationLevel
+from pyhanko.sign.fields import enumerate_sig_fields
+from pyhanko.sign.validation.generic_cms import get_hash_spec_for_tst_digest, validate_sig_integrity
+from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+from pyhanko.sign.validation.status import SignatureCoverageLevel
+
+from sealdrop.pdf.reader import Reader, entry
+
+# SHA-256 and better (ETSI TS 119 312, 8.3).
+STRONG_DIGESTS = frozenset(
+    {"sha256", "sha384", "sha512", "sha512_256", "sha3_256", "sha3_384", "sha3_512", "shake256", "shake256_len"}
+)
+# PKCS #1 under its bare name: the digest is then the signer's.
+_NAMES_NO_DIGEST = "rsassa_pkcs1v15"
+
+TIMESTAMP_SUBFILTER = "/ETSI.RFC3161"
+
+# After a cross-reference stream's dictionary or a table's trailer: the last lines of a PDF (ISO 32000-2, 7.5.5).
+_END_OF_FILE = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]{0,2}")
+_TAIL_BYTES = 64
+
+
+class Unsound(Exception):
+    """A signature, or the file around it, is not as it must be; the text says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SignatureField:
+    """A filled signature field; ``contents`` is the signature's value with its padding."""
+
+    name: str
+    contents: bytes
+    byte_range: tuple[int, ...]
+    is_document_timestamp: bool
+    field: generic.DictionaryObject
+
+    @property
+    def key(self) -> tuple[str, bytes, tuple[int, ...]]:
+        """What makes it the same signature in an earlier state of the file."""
+        return self.name, self.contents, self.byte_range
+
+
+def find_signatures(reader: Reader) -> tuple[SignatureField, ...]:
+    """Return every filled signature field, of whatever kind, in the order of the form."""
+    found = []
+    for name, raw_value, field in enumerate_sig_fields(reader, filled_status=True):
+        value = raw_value.get_object()
+        if not isinstance(value, generic.DictionaryObject):
+            raise Unsound(f"the signature field {str(name)!r} is filled with something that is not a signature")
+        contents = value.raw_get("/Contents", decrypt=generic.EncryptedObjAccess.RAW)
+        subfilter, kind = str(entry(value, "/SubFilter")), str(entry(value, "/Type"))
+        found.append(
+            SignatureField(
+                name=str(name),
+                contents=contents.original_bytes,
+                byte_range=tuple(int(number) for number in entry(value, "/ByteRange", ())),
+                is_document_timestamp=kind == "/DocTimeStamp" and subfilter == TIMESTAMP_SUBFILTER,
+                field=field.get_object(),
+            )
+        )
+    return tuple(found)
+
+
+def new_signatures(
+    before: tuple[SignatureField, ...], after: tuple[SignatureField, ...]
+) -> tuple[tuple[SignatureField, ...], int]:
+    """Return the signatures of ``after`` that ``before`` has not, and how many of ``before`` are gone."""
+    known = Counter(signature.key for signature in before)
+    new = tuple(signature for signature in after if signature.key not in known)
+    gone = known - Counter(signature.key for signature in after)
+    return new, gone.total()
+
+
+def load(reader: Reader, signature: SignatureField) -> EmbeddedPdfSignature:
+    """Return the signature as pyHanko reads it; whatever pyHanko raises means that it cannot be read."""
+    return EmbeddedPdfSignature(reader, signature.field, signature.name)
+
+
+def check_coverage(reader: Reader, signature: SignatureField) -> int:
+    """Return where the signed revision ends, if nothing before that is left out but the signature's own value.
+
+    Raises:
+        Unsound: the byte range is not of that form, or the value is written in more than one way at once, or there
+            is something behind the value.
+    """
+    if len(signature.byte_range) != 4:
+        raise Unsound("the byte range has not four numbers")
+    start, before, resumes, rest = signature.byte_range
+    end = resumes + rest
+    if start != 0 or before <= 0 or rest <= 0 or end > reader.size_bytes:
+        raise Unsound(f"the byte range {list(signature.byte_range)} does not lie in the file")
+    digits = signature.contents.hex().encode("ascii")
+    # One spelling, so that no byte of the gap can change unnoticed: all small letters, or all capitals.
+    gap = reader.read_at(before, len(digits) + 2)
+    if resumes != before + len(gap) or gap not in (b"<%s>" % digits, b"<%s>" % digits.upper()):
+        raise Unsound("the gap in the byte range is not the signature's value and nothing else")
+    if any(signature.contents[parser.peek(signature.contents) :]):
+        raise Unsound("something stands in the padding behind the signature's value")
+    return end
+
+
+def check_revision(reader: Reader, signature: EmbeddedPdfSignature) -> None:
+    """Pass if pyHanko finds that the signature covers the whole of the revision that it closes.
+
+    Raises:
+        Unsound: it does not.
+    """
+    coverage = signature.evaluate_signature_coverage()
+    if coverage < SignatureCoverageLevel.ENTIRE_REVISION:
+        raise Unsound(f"the signature does not cover the whole revision ({coverage.name})")
+    # To the end of the file is enough for pyHanko, however many revisions that takes in.
+    last = reader.xrefs.total_revisions - 1
+    if coverage == SignatureCoverageLevel.ENTIRE_FILE and signature.signed_revision != last:
+        raise Unsound("the signature covers more than the revision that it closes")
+
+
+def check_end(reader: Reader) -> None:
+    """Pass if nothing follows the last revision but an end of line.
+
+    Raises:
+        Unsound: something does.
+    """
+    tail = reader.read_at(max(reader.size_bytes - _TAIL_BYTES, 0), _TAIL_BYTES)
+    if _END_OF_FILE.fullmatch(tail, max(tail.rfind(b"startxref"), 0)) is None:
+        raise Unsound("something follows the last revision")
+
+
+def check_integrity(signature: EmbeddedPdfSignature) -> None:
+    """Pass if the signed bytes are those that were signed, and the signature is the certificate's.
+
+    For a document timestamp the same is asked of the token, and of its imprint of the document.
+
+    Raises:
+        Unsound: they are not.
+    """
+    signed_data = signature.signed_data
+    content = signed_data["encap_content_info"]
+    digest = signature.compute_digest()
+    if content["content_type"].native == "tst_info":
+        token = content["content"].parsed
+        if not isinstance(token, tsp.TSTInfo) or token["message_imprint"]["hashed_message"].native != digest:
+            raise Unsound("the timestamp is not of these bytes")
+        digest = _hash(signature.md_algorithm, bytes(content["content"]))
+    intact, valid = validate_sig_integrity(
+        signature.signer_info, signature.signer_cert, content["content_type"].native, digest
+    )
+    if not intact:
+        raise Unsound("the signed bytes were changed")
+    if not valid:
+        raise Unsound("the signature is not the certificate's")
+
+
+def check_structure(signed_data: cms.SignedData) -> None:
+    """Pass if the parts of a signature that nothing protects say what they must (RFC 5652, 5.1 and 5.3).
+
+    Raises:
+        Unsound: one does not.
+    """
+    (signer,) = signed_data["signer_infos"]
+    named = {algorithm["algorithm"].native for algorithm in signed_data["digest_algorithms"]}
+    if signer["digest_algorithm"]["algorithm"].native not in named:
+        raise Unsound("the signature's container does not name the signer's digest algorithm")
+    version = "v3" if signer["sid"].name == "subject_key_identifier" else "v1"
+    plain = all(choice.name == "certificate" for choice in signed_data["certificates"])
+    if signer["version"].native != version or (plain and signed_data["version"].native != version):
+        raise Unsound("the signature's container has a version that its content does not have")
+    if not len(signer["signed_attrs"]):
+        raise Unsound("the signature has no signed attributes")
+
+
+def weak_digests(signed_data: cms.SignedData) -> set[str]:
+    """Return the digest algorithms in a signature or a timestamp token that are weaker than SHA-256."""
+    (signer,) = signed_data["signer_infos"]
+    names = {signer["digest_algorithm"]["algorithm"].native}
+    algorithm = signer["signature_algorithm"]
+    if algorithm["algorithm"].native != _NAMES_NO_DIGEST:
+        names.add(algorithm.hash_algo)
+    content = signed_data["encap_content_info"]
+    if content["content_type"].native == "tst_info":
+        names.add(content["content"].parsed["message_imprint"]["hash_algorithm"]["algorithm"].native)
+    return {str(name) for name in names} - STRONG_DIGESTS
+
+
+def changes_since(signature: EmbeddedPdfSignature) -> ModificationLevel:
+    """Return how far the revisions after ``signature`` go, by pyHanko's difference analysis.
+
+    Raises:
+        Unsound: they go further than any that pyHanko knows to be harmless.
+    """
+    signature.compute_integrity_info()
+    result: object = signature.diff_result
+    if not isinstance(result, DiffResult):
+        raise Unsound(f"the revisions after it change the document: {first_line(result)}")
+    return result.modification_level
+
+
+def check_standing(reader: Reader, signature: SignatureField) -> None:
+    """Pass if the signature is clean: intact, covering its revision, and nothing later than it allows.
+
+    Raises:
+        Unsound: it is not. pyHanko may raise anything else, which means the same.
+    """
+    embedded = load(reader, signature)
+    check_integrity(embedded)
+    check_revision(reader, embedded)
+    changes_since(embedded)
+    if not embedded.summarise_integrity_info()["docmdp_ok"]:
+        raise Unsound("later revisions change what it does not allow to be changed")
+
+
+def first_line(error: object) -> str:
+    """Return the kind of an error and the first line of its text, shortened, fit for a report."""
+    text = str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _hash(algorithm: str, content: bytes) -> bytes:
+    digest = hashes.Hash(get_hash_spec_for_tst_digest(algorithm))
+    digest.update(content)
+    return digest.finalize()

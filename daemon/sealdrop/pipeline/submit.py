@@ -1,0 +1,62 @@
+"""Creating a document's one signature request, and asking for its seal.
+
+SignAPI does not refuse a second request with the same ``externalSignatureRequestId`` (signapi.md), so nothing is ever
+sent twice without asking. Who calls `create` has put the intent on disk, under the identifier that is sent. After
+any end but a clear answer, `find` asks by that identifier: unknown there means that it is safe to send.
+
+A seal is made by the sign call, not by the request, and a request is signed by SignAPI's own identifier, of which the
+ledger keeps one for a document. So even a request that was created twice (an answer of "unknown" that overtook the
+creation) is sealed once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealdrop.config import Seal
+from sealdrop.model import ExternalId, RequestId
+from sealdrop.signapi.client import SignApi
+from sealdrop.signapi.wire import NewRequest, RequestStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What is sent for one document."""
+
+    external_id: ExternalId
+    original: Path
+    seal: Seal
+
+
+def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ...]:
+    """Create one request for each submission, of which the service knows nothing yet; statuses in the same order.
+
+    Raises:
+        Refused: the service will not have this document (one of these, if there are several).
+        Retryable: nothing was sent.
+        OutcomeUnknown: some or all of it may have been applied: `find` each one.
+    """
+    return api.create([NewRequest(item.external_id, item.original, item.seal) for item in batch])
+
+
+def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:
+    """Return what SignAPI knows under our identifier, or None: then it is safe to send.
+
+    Raises:
+        Retryable: it could not be asked; nothing is known.
+        MalformedAnswer: it did not answer in a way that can be understood.
+    """
+    return api.status(external_id=external_id).status
+
+
+def sign(api: SignApi, requests: Sequence[RequestId]) -> tuple[RequestStatus, ...]:
+    """Ask for the seals of requests whose status was ``SIGN_CREATED``; statuses in the same order.
+
+    Raises:
+        Refused: the service will not seal these (one of these, if there are several).
+        Retryable: nothing was sent.
+        OutcomeUnknown: some or all may have been sealed: ask for each one's status.
+    """
+    if len(requests) == 1:
+        return (api.sign(requests[0]),)
+    return api.sign_many(requests)

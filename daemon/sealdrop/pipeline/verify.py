@@ -1,0 +1,41 @@
+"""Whether what came back may be published: all the checks of a sealed PDF, in a child process."""
+
+from datetime import datetime
+from pathlib import Path
+
+from sealdrop.config import Account, Seal
+from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verification
+from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
+from sealdrop.pdf.seal import Expectation, verify_seal
+
+TRIES = 2
+
+
+def verify(
+    document: Document, sealed: Path, account: Account, seal: Seal, jail: Jail, *, now: datetime
+) -> Verification:
+    """Return the report on the sealed PDF of ``document``.
+
+    Never raises because of the PDF: a verification that breaks, or exceeds the jail's limits twice, is a report whose
+    first check failed.
+    """
+    expected = Expectation(
+        original_size_bytes=document.size_bytes,
+        original_sha256=document.sha256,
+        organisation=account.organisation,
+        level=seal.level,
+        trust_anchors=account.trust_anchors,
+        not_before=document.received_at,
+        now=now,
+        not_after=now,
+        archive_asked=seal.archive,
+        archive_ids=document.remote.archive_ids,
+    )
+    trouble = ""
+    for _ in range(TRIES):
+        try:
+            return jail.run(verify_seal, sealed, expected)
+        except (JailLimitExceeded, JailedError) as error:
+            trouble = str(error)
+    rest = (Check(name, CheckOutcome.NOT_REACHED, "the file could not be examined") for name in list(CheckName)[1:])
+    return Verification(checks=(Check(CheckName.READABLE, CheckOutcome.FAILED, trouble), *rest))

@@ -1,0 +1,223 @@
+"""The two documents that sealdrop writes for programs: the receipt and the reason.
+
+``<name>.receipt.json`` stands beside each sealed PDF and ``<name>.reason.json`` beside each file that was not
+sealed. Their JSON Schemas are in ``docs/schemas``. ``version`` grows when a field changes its meaning or goes; new
+fields may come without.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from sealdrop.errors import SealdropError
+from sealdrop.model import (
+    ArchiveId,
+    Document,
+    DocumentId,
+    ExternalId,
+    Inspection,
+    Reason,
+    RemoteStep,
+    RequestId,
+    SealCertificate,
+    SealLevel,
+    Sha256,
+    State,
+    Timestamp,
+    Verification,
+)
+
+RECEIPT_SUFFIX = ".receipt.json"
+REASON_SUFFIX = ".reason.json"
+REASON_TEXT_SUFFIX = ".reason.txt"
+
+
+class NotAReceipt(SealdropError):
+    """The file is not a receipt that this sealdrop can read."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_bytes="base64")
+
+
+class File(_Record):
+    """A file: its name (below its folder, with ``/``), its size in bytes, its SHA-256 in hexadecimal."""
+
+    name: str
+    size_bytes: int = Field(ge=0)
+    sha256: Sha256 = Field(pattern="^[0-9a-f]{64}$")
+
+
+class RemoteFacts(_Record):
+    """What SignAPI said: identifiers, statuses with the times at which we saw them, its last answer whole."""
+
+    external_id: ExternalId | None
+    request_id: RequestId | None
+    statuses: tuple[RemoteStep, ...]
+    signing_date: datetime | None
+    archive_ids: tuple[ArchiveId, ...]
+    last_answer: JsonValue
+
+
+class SealFacts(_Record):
+    """The seal, as found in the PDF."""
+
+    level_asked: SealLevel
+    level_found: SealLevel
+    signed_at: datetime | None
+    certificate: SealCertificate
+    timestamps: tuple[Timestamp, ...]
+
+
+class AuditRange(_Record):
+    """The first and last record about the document in the audit trail, up to the writing of this file."""
+
+    first_seq: Annotated[int, Field(ge=1)]
+    last_seq: Annotated[int, Field(ge=1)]
+
+
+class Receipt(_Record):
+    """The proof that goes with a sealed PDF."""
+
+    kind: Literal["sealdrop-receipt"] = "sealdrop-receipt"
+    version: Literal[1] = 1
+    document: DocumentId
+    account: str
+    folder: str
+    received_at: datetime
+    verified_at: datetime
+    original: File
+    sealed: File
+    remote: RemoteFacts
+    seal: SealFacts
+    validation: Inspection
+    verification: Verification
+    audit: AuditRange
+
+
+class ReasonRecord(_Record):
+    """Why a file was not sealed, or not published."""
+
+    kind: Literal["sealdrop-reason"] = "sealdrop-reason"
+    version: Literal[1] = 1
+    document: DocumentId
+    account: str
+    folder: str
+    outcome: Literal[State.REJECTED, State.FAILED]
+    reason: Reason
+    detail: str
+    received_at: datetime
+    decided_at: datetime
+    original: File
+    sealed: File | None
+    remote: RemoteFacts
+    validation: Inspection | None
+    verification: Verification | None
+    audit: AuditRange
+
+
+def receipt_for(document: Document, published_name: str, level_asked: SealLevel) -> Receipt:
+    """Return the receipt of a verified document that is about to be published as ``published_name``.
+
+    The same document gives the same receipt whenever it is asked for: writing it twice is harmless.
+    """
+    verification = document.verification
+    if (
+        document.inspection is None
+        or verification is None
+        or verification.level is None
+        or verification.certificate is None
+        or document.sealed_size_bytes is None
+        or document.sealed_sha256 is None
+    ):
+        raise ValueError(f"document {document.id} has not been verified")
+    return Receipt(
+        document=document.id,
+        account=document.account,
+        folder=document.folder,
+        received_at=document.received_at,
+        verified_at=document.updated_at,
+        original=File(name=document.name, size_bytes=document.size_bytes, sha256=document.sha256),
+        sealed=File(name=published_name, size_bytes=document.sealed_size_bytes, sha256=document.sealed_sha256),
+        remote=_remote_facts(document),
+        seal=SealFacts(
+            level_asked=level_asked,
+            level_found=verification.level,
+            signed_at=verification.signed_at,
+            certificate=verification.certificate,
+            timestamps=verification.timestamps,
+        ),
+        validation=document.inspection,
+        verification=verification,
+        audit=_audit_range(document),
+    )
+
+
+def reason_for(document: Document, sealed_name: str | None) -> ReasonRecord:
+    """Return the reason record of a rejected or failed document; ``sealed_name`` if a sealed PDF stands beside it."""
+    if document.state not in (State.REJECTED, State.FAILED) or document.reason is None:
+        raise ValueError(f"document {document.id} was neither rejected nor did it fail")
+    sealed = None
+    if sealed_name is not None and document.sealed_size_bytes is not None and document.sealed_sha256 is not None:
+        sealed = File(name=sealed_name, size_bytes=document.sealed_size_bytes, sha256=document.sealed_sha256)
+    return ReasonRecord(
+        document=document.id,
+        account=document.account,
+        folder=document.folder,
+        outcome=State.REJECTED if document.state is State.REJECTED else State.FAILED,
+        reason=document.reason,
+        detail=document.reason_detail or "",
+        received_at=document.received_at,
+        decided_at=document.updated_at,
+        original=File(name=document.name, size_bytes=document.size_bytes, sha256=document.sha256),
+        sealed=sealed,
+        remote=_remote_facts(document),
+        validation=document.inspection,
+        verification=document.verification,
+        audit=_audit_range(document),
+    )
+
+
+def _remote_facts(document: Document) -> RemoteFacts:
+    return RemoteFacts(
+        external_id=document.external_id,
+        request_id=document.request_id,
+        statuses=document.remote.steps,
+        signing_date=document.remote.signing_date,
+        archive_ids=document.remote.archive_ids,
+        last_answer=document.remote.answer,
+    )
+
+
+def _audit_range(document: Document) -> AuditRange:
+    if document.first_seq is None or document.last_seq is None:
+        raise ValueError(f"document {document.id} is not on record")
+    return AuditRange(first_seq=document.first_seq, last_seq=document.last_seq)
+
+
+def to_bytes(record: Receipt | ReasonRecord) -> bytes:
+    """Return the record as indented UTF-8 JSON with a newline at its end."""
+    return record.model_dump_json(indent=2).encode() + b"\n"
+
+
+def read_receipt(content: bytes) -> Receipt:
+    """Return the receipt in ``content``.
+
+    Raises:
+        NotAReceipt: it is not one, or not one of a version that is known here.
+    """
+    try:
+        return Receipt.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise NotAReceipt(f"not a receipt that can be read here: {place or 'the file'}: {first['msg']}") from error
+
+
+def schema(of: type[Receipt] | type[ReasonRecord]) -> str:
+    """Return the JSON Schema of a record, as the text that stands in ``docs/schemas``."""
+    content = of.model_json_schema(mode="serialization")
+    content["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"

@@ -1,0 +1,31 @@
+"""What happens by the clock: sweeps of the folders, housekeeping. The only home of APScheduler."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+
+class Schedule:
+    """Calls functions at intervals, each at most once at a time; a run that is late is made up for once, not often."""
+
+    def __init__(self) -> None:
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(max_workers=2)},
+            job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
+            timezone=UTC,
+        )
+
+    def every(self, seconds: float, call: Callable[[], None], *, name: str) -> None:
+        """Have ``call`` called every ``seconds``, the first time at once. It must be quick: it holds one of two threads."""
+        self._scheduler.add_job(call, "interval", seconds=seconds, id=name, name=name, next_run_time=datetime.now(UTC))
+
+    def start(self) -> None:
+        """Begin."""
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Call nothing any more; a call under way goes on by itself."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=False)

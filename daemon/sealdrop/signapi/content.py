@@ -1,0 +1,101 @@
+"""Documents on their way between the spool and a message: the one place that knows how content is encoded.
+
+A create call's body is produced piece by piece while it is sent, so its documents are never whole in memory. A
+status answer's content still is.
+"""
+
+import base64
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sealdrop import durable
+from sealdrop.errors import AccountRefused
+from sealdrop.model import Sha256
+from sealdrop.signapi.wire import NewRequest, document_fields
+
+_PIECE_BYTES = 3 << 16  # a multiple of three, so that the pieces' base64 joins without padding in between
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A document as it stands in the body: ``head``, the file in base64, then `_TAIL`."""
+
+    head: bytes
+    path: Path
+    size_bytes: int
+
+
+_TAIL = b'"}'
+
+
+class CreateBody:
+    """The body of a create call, of ``size_bytes``; each iteration yields it anew.
+
+    Iterating raises OSError if a document cannot be read any more or is not as long as it was.
+    """
+
+    def __init__(self, documents: Sequence[NewRequest]) -> None:
+        self._documents = tuple(_prepare(new) for new in documents)
+        commas = len(self._documents) - 1
+        self.size_bytes = (
+            len(b"[]")
+            + commas
+            + sum(len(document.head) + (document.size_bytes + 2) // 3 * 4 + len(_TAIL) for document in self._documents)
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        separator = b"["
+        for document in self._documents:
+            yield separator + document.head
+            yield from _in_base64(document.path, document.size_bytes)
+            yield _TAIL
+            separator = b","
+        yield b"]"
+
+
+def store(content: bytes, path: Path) -> tuple[int, Sha256]:
+    """Make ``path`` hold ``content``, durably and at once; return its size and SHA-256.
+
+    Raises:
+        OSError: it could not be written; ``path`` is as it was.
+    """
+    durable.replace_file(path, content)
+    return len(content), Sha256(hashlib.sha256(content).hexdigest())
+
+
+def _prepare(new: NewRequest) -> _Document:
+    """Read the document once, for its size and its SHA-1, which lets the service check what it received.
+
+    Raises:
+        OSError: the document cannot be read.
+        AccountRefused: the image of the visible seal cannot be read.
+    """
+    with new.path.open("rb") as file:
+        # SignAPI's choice of digest (signapi.md, "hash"): against accidents in transport, not against forgery.
+        digest = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False))
+        size_bytes = file.tell()
+    image = None
+    if new.seal.visible is not None and new.seal.visible.image is not None:
+        try:
+            image = new.seal.visible.image.read_bytes()
+        except OSError as error:
+            raise AccountRefused(f"the image of the visible seal cannot be read, nothing was sent: {error}") from error
+    fields = json.dumps(document_fields(new, sha1=digest.hexdigest(), image=image))
+    return _Document(f'{fields[:-1]}, "toSignContent": "'.encode("ascii"), new.path, size_bytes)
+
+
+def _in_base64(path: Path, size_bytes: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        left_bytes = size_bytes
+        while left_bytes:
+            # A buffered read is short only at the end of the file.
+            piece = file.read(min(_PIECE_BYTES, left_bytes))
+            if not piece:
+                raise OSError(errno.EIO, "the file became shorter while it was sent", os.fspath(path))
+            left_bytes -= len(piece)
+            yield base64.b64encode(piece)

@@ -1,0 +1,183 @@
+"""A deadline for each whole call, kept at the sockets.
+
+httpx and httpcore bound each connect, read and write, but not their number: a server that sends one byte a minute
+holds a call for ever. So every network operation of a call is given what is left of the call's own time, and no more:
+
+- the name lookup, in a thread that is left behind if it does not come back (the resolver gives up by itself);
+- each address that is tried, and the TLS handshake, which Python bounds as a whole;
+- each read, and each write of at most `_PIECE_BYTES`.
+
+The call's record also notes how far it came, which decides what its failure means: was a connection made, did
+anything of the request leave, did anything come back?
+"""
+
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import httpcore
+
+from sealdrop.clock import Clock
+
+_PIECE_BYTES = 1 << 16
+
+
+class Progress:
+    """How far one call came, and how much of its time is left. Belongs to the thread that makes the call."""
+
+    def __init__(self, limit_s: float, clock: Clock) -> None:
+        self._limit_s = limit_s
+        self._clock = clock
+        self._deadline = clock.monotonic() + limit_s
+        self.connected = False  # a connection was made for this call, not kept from an earlier one
+        self.began_sending = False
+        self.answered = False
+        # What the operating system or OpenSSL said, in order: httpcore lets a failed write pass, in case an answer was
+        # sent before, and drops the causes of its errors.
+        self.failures: list[BaseException] = []
+
+    def is_over(self) -> bool:
+        """Return whether the call's time is used up."""
+        return self._clock.monotonic() >= self._deadline
+
+    def left_s(self, timeout_s: float | None) -> float:
+        """Return the seconds that the next operation may take: ``timeout_s``, or what is left if that is less.
+
+        Raises:
+            httpcore.TimeoutException: nothing is left.
+        """
+        left_s = self._deadline - self._clock.monotonic()
+        if left_s <= 0:
+            raise httpcore.TimeoutException(self.words())
+        return left_s if timeout_s is None else min(timeout_s, left_s)
+
+    def words(self) -> str:
+        """Return what to say of a call that its deadline ended."""
+        return f"the deadline of {self._limit_s:g} s for the whole call passed"
+
+
+_progress: ContextVar[Progress] = ContextVar("sealdrop_signapi_progress")
+
+
+@contextmanager
+def call_within(limit_s: float, clock: Clock) -> Iterator[Progress]:
+    """Hold all network operations of this thread to ``limit_s`` seconds in total, and note their progress."""
+    progress = Progress(limit_s, clock)
+    token = _progress.set(progress)
+    try:
+        yield progress
+    finally:
+        _progress.reset(token)
+
+
+class DeadlineBackend(httpcore.NetworkBackend):
+    """Network connections that can only be used inside of `call_within`, and never outlast it."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Return a connection to the first address of ``host`` that takes one.
+
+        Raises:
+            httpcore.ConnectError: none does, or the name has none.
+            httpcore.TimeoutException: none did in time.
+        """
+        progress = _progress.get()
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for address in _addresses(host, port, progress.left_s(timeout)):
+            try:
+                stream = self._inner.connect_tcp(address, port, progress.left_s(timeout), local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                progress.connected = True
+                return _DeadlineStream(stream)
+        raise failure
+
+
+class _DeadlineStream(httpcore.NetworkStream):
+    """A connection, plain or TLS, whose every operation is held to the deadline of the call that makes it."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        try:
+            left_s = _progress.get().left_s(timeout)
+        except httpcore.TimeoutException:
+            self._inner.close()
+            raise
+        with _noting_failures():
+            return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left_s))
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        progress = _progress.get()
+        with _noting_failures():
+            data = self._inner.read(max_bytes, progress.left_s(timeout))
+        progress.answered = progress.answered or bool(data)
+        return data
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        progress = _progress.get()
+        for start in range(0, len(buffer), _PIECE_BYTES):
+            left_s = progress.left_s(timeout)
+            progress.began_sending = True
+            with _noting_failures():
+                self._inner.write(buffer[start : start + _PIECE_BYTES], left_s)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
+        return self._inner.get_extra_info(info)
+
+
+@contextmanager
+def _noting_failures() -> Iterator[None]:
+    try:
+        yield
+    except httpcore.NetworkError as error:
+        if error.__cause__ is not None:
+            _progress.get().failures.append(error.__cause__)
+        raise
+
+
+def _addresses(host: str, port: int, timeout_s: float) -> list[str]:
+    """Return the addresses of ``host`` in the system's order of preference.
+
+    Raises:
+        httpcore.ConnectError: the name cannot be resolved.
+        httpcore.ConnectTimeout: not in time.
+    """
+    found: queue.SimpleQueue[list[str] | OSError | UnicodeError] = queue.SimpleQueue()
+
+    def look_up() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put([str(entry[4][0]) for entry in entries])
+        except (OSError, UnicodeError) as error:  # UnicodeError: not even the form of a name
+            found.put(error)
+
+    threading.Thread(target=look_up, name="sealdrop-lookup", daemon=True).start()
+    try:
+        addresses = found.get(timeout=timeout_s)
+    except queue.Empty as error:
+        raise httpcore.ConnectTimeout(f"looking up {host} took more than {timeout_s:g} s") from error
+    if isinstance(addresses, Exception):
+        raise httpcore.ConnectError(f"cannot look up {host}: {addresses}") from addresses
+    return addresses

@@ -1,0 +1,170 @@
+"""One request out, one answer in: HTTP/1.1 over mutual TLS, within a deadline, every failure one of our errors.
+
+Nothing is sent a second time by itself: not after a redirect, and not when a kept connection turns out to be dead,
+which for a changing call is an unknown outcome like any other. Nothing is taken from the environment: no proxy, no
+password file.
+"""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import httpcore
+import httpx
+from pydantic import JsonValue
+
+from sealdrop import __version__
+from sealdrop.clock import Clock
+from sealdrop.config import Account
+from sealdrop.errors import ConfigurationError, MalformedAnswer, SealdropError
+from sealdrop.signapi import policy, tls, wire
+from sealdrop.signapi.deadline import DeadlineBackend, Progress, call_within
+from sealdrop.signapi.strict_json import parse_json
+
+KEEP_ALIVE_S = 15.0  # well below the idle limits of common servers and load balancers: 60 s and more
+_SUCCESS = frozenset(range(200, 300))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request carries: JSON, in pieces, and its length."""
+
+    pieces: Iterable[bytes]
+    size_bytes: int
+
+
+NO_BODY = Body((), 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer. ``value`` is its JSON; None where an error's body holds none of the service's own."""
+
+    http_status: int
+    value: JsonValue
+    error: wire.ServiceError | None
+    fault: SealdropError | None
+
+
+class Transport:
+    """The connections of one account. Many threads may share it."""
+
+    def __init__(self, account: Account, *, answer_limit_bytes: int, clock: Clock) -> None:
+        """Make ready to connect; nothing is sent yet.
+
+        Raises:
+            ConfigurationError: the account's address, certificate, key or authorities cannot be used.
+        """
+        self._base_url = account.base_url
+        self._call_timeout_s = account.call_timeout_s
+        self._answer_limit_bytes = answer_limit_bytes
+        self._clock = clock
+        try:
+            self.host = httpx.URL(account.base_url).host
+        except httpx.InvalidURL as error:
+            raise ConfigurationError(f"account at {account.base_url}", [f"base_url: {error}"]) from error
+        self._client = httpx.Client(
+            transport=_BoundedTransport(tls.client_context(account, now=clock.now()), account.connections),
+            timeout=httpx.Timeout(
+                connect=account.connect_timeout_s,
+                read=account.read_timeout_s,
+                write=account.read_timeout_s,
+                pool=account.call_timeout_s,
+            ),
+            follow_redirects=False,
+            trust_env=False,
+            headers={
+                "User-Agent": f"sealdrop/{__version__}",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # compression would let a small answer fill the memory
+            },
+        )
+
+    def close(self) -> None:
+        """Close all connections; no call may be under way or follow."""
+        self._client.close()
+
+    def exchange(
+        self, call: policy.Call, method: str, path: str, parameters: Mapping[str, str], body: Body = NO_BODY
+    ) -> Answer:
+        """Make one call and return its answer, whatever it says; ``fault`` is what the policy makes of that.
+
+        Raises:
+            Retryable, AccountRefused, OutcomeUnknown: there is no answer; see `policy`.
+            MalformedAnswer: the answer is too long, or one of success that holds no JSON.
+        """
+        request = self._client.build_request(
+            method,
+            self._base_url + path,
+            params={name: value for name, value in parameters.items() if value},
+            headers=_body_headers(method, body),
+            content=body.pieces if body.size_bytes else None,
+        )
+        with call_within(self._call_timeout_s, self._clock) as progress:
+            try:
+                response = self._client.send(request, stream=True)
+                try:
+                    content = self._read(call, response)
+                finally:
+                    response.close()
+            except (httpx.HTTPError, OSError) as error:  # OSError: a document could not be read while it was sent
+                raise _broken_off(call, progress, error) from error
+        return self._judge(call, response, content)
+
+    def _read(self, call: policy.Call, response: httpx.Response) -> bytes:
+        content = bytearray()
+        for piece in response.iter_raw():
+            content += piece
+            if len(content) > self._answer_limit_bytes:
+                raise MalformedAnswer(f"{call}: the answer is longer than {self._answer_limit_bytes} bytes")
+        return bytes(content)
+
+    def _judge(self, call: policy.Call, response: httpx.Response, content: bytes) -> Answer:
+        http_status = response.status_code
+        if policy.is_certificate_page(http_status, content):
+            raise policy.certificate_refused(call, f"HTTP {http_status} from a proxy, about the client certificate")
+        try:
+            encoding = response.headers.get("Content-Encoding", "identity")
+            if encoding.lower() != "identity":
+                raise MalformedAnswer(f"the answer is encoded as {wire.clean(encoding)!r}, which was not offered")
+            value = parse_json(content)
+            error = wire.service_error(value)
+        except MalformedAnswer as fault:
+            if http_status in _SUCCESS:
+                raise MalformedAnswer(f"{call}: HTTP {http_status}: {fault}") from fault
+            value, error = None, None  # an error page, by a proxy or a container: its status says it all
+        wish_s = policy.retry_after_s(response.headers.get("Retry-After"), self._clock.now())
+        return Answer(http_status, value, error, policy.answered(call, http_status, error, retry_after_s=wish_s))
+
+
+class _BoundedTransport(httpx.HTTPTransport):
+    """httpx's transport over connections that keep to a deadline."""
+
+    def __init__(self, context: ssl.SSLContext, connections: int) -> None:
+        # httpx has no way to hand httpcore a network backend. Its transport is nothing but this pool and the
+        # translation of errors, so the pool is put in its place and the translation kept.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=context,
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=KEEP_ALIVE_S,
+            http1=True,
+            http2=False,
+            retries=0,
+            network_backend=DeadlineBackend(),
+        )
+
+
+def _body_headers(method: str, body: Body) -> dict[str, str]:
+    if method == "GET":
+        return {}
+    length = {"Content-Length": str(body.size_bytes)}
+    return {**length, "Content-Type": "application/json"} if body.size_bytes else length
+
+
+def _broken_off(call: policy.Call, progress: Progress, error: Exception) -> SealdropError:
+    refusal = tls.lasting_refusal(progress.failures)
+    if refusal is not None and progress.connected and not progress.answered:
+        return policy.certificate_refused(call, refusal)
+    what = progress.words() if progress.is_over() else f"{type(error).__name__}: {wire.clean(str(error))}"
+    return policy.broken_off(call, what, began_sending=progress.began_sending)

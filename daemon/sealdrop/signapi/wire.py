@@ -1,0 +1,314 @@
+"""What is sent to SignAPI and what it answers, as typed values: pure, no network and no files (signapi.md).
+
+Rules:
+- Answers are parsed strictly, field by field; the first fault is a `MalformedAnswer` that names its place. Fields
+  that we do not know are kept as evidence and otherwise ignored.
+- Messages of faults hold names, positions, types and IDs; never the value of a field that may hold content.
+- Identifiers are strings or whole numbers there, always strings here.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from sealdrop.config import Seal
+from sealdrop.errors import MalformedAnswer
+from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId
+from sealdrop.signapi.strict_json import kind
+
+TEXT_CHARACTERS = 500  # as much of the service's own words as goes into an error or a reason
+_CONTENT_FIELDS = frozenset({"signedContent", "toSignContent"})
+# Base64 in an error text would be somebody's content. 65 leaves a SHA-256 alone; MIME lines have 76 (RFC 2045, 6.8).
+_CONTENT_RUN = re.compile(r"[A-Za-z0-9+/]{65,}={0,2}(?:\s+[A-Za-z0-9+/]{20,}={0,2})*(?:\s+[A-Za-z0-9+/]{2,}={1,2})?")
+_BREAKS = str.maketrans("", "", "\r\n")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRequest:
+    """A document to be sealed: our ID for the request, where the PDF is, what is asked for."""
+
+    external_id: ExternalId
+    path: Path
+    seal: Seal
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """Where a signature request stands.
+
+    ``external_id`` is None where the answer names none, which is allowed unless it was asked for by that ID.
+    ``answer`` is the whole answer less any content, kept as evidence.
+    """
+
+    request_id: RequestId
+    external_id: ExternalId | None
+    status: RemoteStatus
+    reason: str | None
+    signing_date: datetime | None
+    archive_ids: tuple[ArchiveId, ...]
+    answer: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceError:
+    """An error in the service's own words: ``errorMsg``, and ``errorLabel`` or an empty text."""
+
+    message: str
+    label: str
+
+    def __str__(self) -> str:
+        return clean(f"{self.message} ({self.label})" if self.label else self.message)
+
+
+def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[str, JsonValue]:
+    """Return a document of a create call, less its ``toSignContent``; ``image`` is the visible seal's, if any."""
+    seal = new.seal
+    fields: dict[str, JsonValue] = {
+        "externalSignatureRequestId": new.external_id,
+        "signatureOptions": {
+            "signatureType": seal.level.value,
+            "digestAlgorithmName": seal.digest,
+            "signaturePackagingType": "ENVELOPED",
+            "documentType": "INLINE",
+        },
+        "enableArchive": seal.archive,
+        "hash": sha1,
+    }
+    if seal.visible is not None:
+        visible: dict[str, JsonValue] = {
+            "signaturePosX": seal.visible.x,
+            "signaturePosY": seal.visible.y,
+            "signaturePage": seal.visible.page,
+            "linesOptions": [
+                {
+                    "lineContent": line.text,
+                    "lineColor": line.color,
+                    "lineFontSize": line.font_size,
+                    "lineFont": line.font,
+                    "linePosXInImage": line.x,
+                    "linePosYInImage": line.y,
+                }
+                for line in seal.visible.lines
+            ],
+        }
+        if image is not None:
+            visible["signatureImageContent"] = base64.b64encode(image).decode("ascii")
+        fields["pdfSignatureOptions"] = visible
+    if seal.archive and seal.archivers:
+        fields["archiverNames"] = list(seal.archivers)
+    if seal.keywords:
+        fields["keywords"] = list(seal.keywords)
+    return fields
+
+
+def sign_body(request_ids: Sequence[RequestId]) -> bytes:
+    """Return the body of a call that signs several requests."""
+    return json.dumps([{"signatureRequestId": request_id} for request_id in request_ids]).encode("ascii")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` on one line, printable, without long runs of base64, of at most `TEXT_CHARACTERS`."""
+    line = " ".join(_CONTENT_RUN.sub("[...]", text).split())
+    line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
+    return line if len(line) <= TEXT_CHARACTERS else line[: TEXT_CHARACTERS - 3] + "..."
+
+
+def service_error(answer: JsonValue) -> ServiceError | None:
+    """Return the error that ``answer`` is, or None: an object with ``errorMsg`` is one, whatever the HTTP status.
+
+    Raises:
+        MalformedAnswer: ``errorMsg`` or ``errorLabel`` is no text.
+    """
+    if not isinstance(answer, dict):
+        return None
+    message = _text(answer, "errorMsg", "the answer")
+    label = _text(answer, "errorLabel", "the answer")
+    return ServiceError(message, label or "") if message else None
+
+
+def parse_status(
+    answer: JsonValue,
+    archive_places: Sequence[str],
+    *,
+    request_id: RequestId | None = None,
+    external_id: ExternalId | None = None,
+) -> RequestStatus:
+    """Return the status that ``answer`` gives for the request that was asked for.
+
+    Raises:
+        MalformedAnswer: it is no status, or that of another request.
+    """
+    return _status(answer, "the answer", archive_places, request_id, external_id)
+
+
+def parse_statuses(
+    answer: JsonValue,
+    archive_places: Sequence[str],
+    *,
+    request_ids: Sequence[RequestId] | None = None,
+    external_ids: Sequence[ExternalId] | None = None,
+) -> tuple[RequestStatus, ...]:
+    """Return the statuses that ``answer`` lists: for exactly the requests that were sent, in the order sent, if given.
+
+    Raises:
+        MalformedAnswer: it is no such list.
+    """
+    if not isinstance(answer, list):
+        raise MalformedAnswer(f"the answer is {kind(answer)} where a list belongs")
+    sent = request_ids if request_ids is not None else external_ids
+    if sent is not None and len(answer) != len(sent):
+        raise MalformedAnswer(f"the answer has {len(answer)} entries for the {len(sent)} that were sent")
+    return tuple(
+        _status(
+            entry,
+            f"entry {index + 1} of the answer",
+            archive_places,
+            request_ids[index] if request_ids is not None else None,
+            external_ids[index] if external_ids is not None else None,
+        )
+        for index, entry in enumerate(answer)
+    )
+
+
+def signed_content(answer: JsonValue) -> bytes | None:
+    """Return the sealed PDF that a status answer carries, or None.
+
+    Raises:
+        MalformedAnswer: ``signedContent`` is no base64, or what it holds is no PDF.
+    """
+    if not isinstance(answer, dict):
+        return None
+    encoded = _text(answer, "signedContent", "the answer")
+    if not encoded:
+        return None
+    try:
+        content = base64.b64decode(encoded.translate(_BREAKS), validate=True)
+    except ValueError as error:
+        raise MalformedAnswer("the answer: signedContent is not base64") from error
+    if not content.startswith(b"%PDF-"):
+        raise MalformedAnswer("the answer: signedContent holds no PDF")
+    return content
+
+
+def _status(
+    answer: JsonValue,
+    place: str,
+    archive_places: Sequence[str],
+    request_id: RequestId | None,
+    external_id: ExternalId | None,
+) -> RequestStatus:
+    if not isinstance(answer, dict):
+        raise MalformedAnswer(f"{place} is {kind(answer)} where an object belongs")
+    error = service_error(answer)
+    if error is not None:
+        raise MalformedAnswer(f"{place} is an error where a status belongs: {error}")
+    their_id = _identifier(answer, "signatureRequestId", place, required=True, expected=request_id)
+    our_id = _identifier(
+        answer, "externalSignatureRequestId", place, required=external_id is not None, expected=external_id
+    )
+    _text(answer, "signedContent", place)
+    reason = _text(answer, "reason", place)
+    return RequestStatus(
+        request_id=RequestId(their_id),
+        external_id=ExternalId(our_id) if our_id else None,
+        status=_remote_status(answer, place),
+        reason=clean(reason) if reason else None,
+        signing_date=_time(answer, "signingDate", place),
+        archive_ids=_archive_ids(answer, archive_places, place),
+        answer=_evidence(answer),
+    )
+
+
+def _identifier(answer: Mapping[str, JsonValue], name: str, place: str, *, required: bool, expected: str | None) -> str:
+    """Return the identifier called ``name``; an empty text where there is none and none is required."""
+    value = answer.get(name)
+    if value is None or value == "":
+        if required:
+            raise MalformedAnswer(f"{place}: {name} is missing")
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise MalformedAnswer(f"{place}: {name} is {kind(value)}, not an identifier")
+    identifier = str(value)
+    if expected is not None and identifier != expected:
+        raise MalformedAnswer(f"{place} is about {name} {clean(identifier)!r}, not {expected!r}")
+    return identifier
+
+
+def _text(answer: Mapping[str, JsonValue], name: str, place: str) -> str | None:
+    value = answer.get(name)
+    if value is not None and not isinstance(value, str):
+        raise MalformedAnswer(f"{place}: {name} is {kind(value)}, not a text")
+    return value
+
+
+def _remote_status(answer: Mapping[str, JsonValue], place: str) -> RemoteStatus:
+    value = _text(answer, "status", place)
+    if value is None:
+        raise MalformedAnswer(f"{place}: status is missing")
+    try:
+        return RemoteStatus(value)
+    except ValueError as error:
+        raise MalformedAnswer(f"{place}: unknown status {clean(value)!r}") from error
+
+
+def _time(answer: Mapping[str, JsonValue], name: str, place: str) -> datetime | None:
+    """Return a time in UTC, from ISO 8601 with a zone."""
+    value = _text(answer, name, place)
+    if not value:
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+        if moment.tzinfo is None:
+            raise MalformedAnswer(f"{place}: {name} has no time zone")
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise MalformedAnswer(f"{place}: {name} is not a time in ISO 8601") from error
+
+
+def _archive_ids(answer: Mapping[str, JsonValue], archive_places: Sequence[str], place: str) -> tuple[ArchiveId, ...]:
+    """Return each archive identifier once; if it stands in several places, as the one that names its archiver."""
+    archivers: dict[str, list[str]] = {}
+    for path in archive_places:
+        for owner, name in _owners(answer, path.split("."), place):
+            identifier = _identifier(owner, name, f"{place}, at {path}", required=False, expected=None)
+            archiver = _text(owner, "archiverName", f"{place}, at {path}") or ""
+            if identifier and archiver not in archivers.setdefault(identifier, []):
+                archivers[identifier].append(archiver)
+    return tuple(
+        ArchiveId(archiver, identifier)
+        for identifier, names in archivers.items()
+        for archiver in ([name for name in names if name] or [""])
+    )
+
+
+def _owners(
+    answer: Mapping[str, JsonValue], steps: Sequence[str], place: str
+) -> Iterator[tuple[Mapping[str, JsonValue], str]]:
+    """Yield each object that a path leads to, with the name of the field to read there; what is absent is skipped."""
+    step, rest = steps[0], steps[1:]
+    name = step.removesuffix("[]")
+    if name == step and not rest:
+        yield answer, name
+        return
+    value = answer.get(name)
+    if value is None:
+        return
+    if name != step and not isinstance(value, list):
+        raise MalformedAnswer(f"{place}: {name} is {kind(value)} where a list belongs")
+    for entry in value if isinstance(value, list) and name != step else [value]:
+        if rest:
+            if not isinstance(entry, dict):
+                raise MalformedAnswer(f"{place}: {name} holds {kind(entry)} where an object belongs")
+            yield from _owners(entry, rest, place)
+        else:
+            yield {name: entry}, name
+
+
+def _evidence(answer: Mapping[str, JsonValue]) -> JsonValue:
+    return {name: value for name, value in answer.items() if name not in _CONTENT_FIELDS}

@@ -1,0 +1,303 @@
+"""What a person reads beside a file that was not sealed: what is wrong and what to do, in English and French.
+
+For the office, not for programmers: programs read ``<name>.reason.json``. (Long, because it is a table of texts.)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from sealdrop.model import Document, Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is wrong, and what the sender can do, in two languages."""
+
+    wrong_en: str
+    advice_en: str
+    wrong_fr: str
+    advice_fr: str
+
+
+_PRINT_EN = "Open it, print it to a new PDF (Print, then Save as PDF) and drop the new file."
+_PRINT_FR = (
+    "Ouvrez-le, imprimez-le dans un nouveau PDF (Imprimer, puis Enregistrer au format PDF) et déposez ce fichier."
+)
+_AGAIN_EN = "Export or scan the document again and drop the new file."
+_AGAIN_FR = "Exportez ou numérisez à nouveau le document, puis déposez le nouveau fichier."
+_ADMIN_EN = "Please hand this file to your administrator; do not drop the document again before they answer."
+_ADMIN_FR = "Transmettez ce fichier à votre administrateur ; ne déposez pas à nouveau le document avant sa réponse."
+_CHOICE_EN = "Your administrator decides whether this folder accepts such files. "
+_CHOICE_FR = "Votre administrateur décide si ce dossier accepte de tels fichiers. "
+
+WORDS: Mapping[Reason, Words] = MappingProxyType(
+    {
+        Reason.EMPTY: Words(
+            "The file is empty.",
+            _AGAIN_EN,
+            "Le fichier est vide.",
+            _AGAIN_FR,
+        ),
+        Reason.TOO_LARGE: Words(
+            "The file is larger than this folder allows.",
+            "Reduce it (for instance by scanning at a lower resolution), or split it into several documents.",
+            "Le fichier dépasse la taille autorisée pour ce dossier.",
+            "Réduisez-le (par exemple en numérisant à une résolution plus faible) ou séparez-le en plusieurs documents.",
+        ),
+        Reason.NOT_PDF: Words(
+            "The file is not a PDF, whatever its name says.",
+            "Save the document as PDF in the program that made it, and drop that file.",
+            "Le fichier n'est pas un PDF, quel que soit son nom.",
+            "Enregistrez le document au format PDF depuis le logiciel d'origine et déposez ce fichier.",
+        ),
+        Reason.ENCRYPTED_USER: Words(
+            "The PDF is protected by a password.",
+            "Save a copy without a password and drop that copy.",
+            "Le PDF est protégé par un mot de passe.",
+            "Enregistrez une copie sans mot de passe et déposez cette copie.",
+        ),
+        Reason.ENCRYPTED_OWNER: Words(
+            "The PDF opens, but its author restricted what may be done with it, so it cannot be sealed reliably.",
+            "Ask its author for a copy without restrictions, or save one without a permissions password.",
+            "Le PDF s'ouvre, mais son auteur en a restreint l'usage : il ne peut pas être cacheté de façon fiable.",
+            "Demandez à son auteur une copie sans restriction, ou enregistrez-en une sans mot de passe d'autorisation.",
+        ),
+        Reason.ENCRYPTED_UNSUPPORTED: Words(
+            "The PDF is encrypted for certain readers or with a method that cannot be opened here.",
+            "Ask its author for a copy that is not encrypted.",
+            "Le PDF est chiffré pour certains lecteurs, ou par une méthode qui ne peut pas être ouverte ici.",
+            "Demandez à son auteur une copie non chiffrée.",
+        ),
+        Reason.HEADER_OFFSET: Words(
+            "There is something in front of the PDF in this file, so not every program would open the sealed file.",
+            _PRINT_EN,
+            "Des données précèdent le PDF dans ce fichier : le fichier cacheté ne s'ouvrirait pas partout.",
+            _PRINT_FR,
+        ),
+        Reason.TRUNCATED: Words(
+            "The end of the PDF is missing: the copy or the transfer was probably cut short.",
+            "Copy the complete file once more.",
+            "La fin du PDF manque : la copie ou le transfert a sans doute été interrompu.",
+            "Copiez à nouveau le fichier complet.",
+        ),
+        Reason.PARSER_LIMIT: Words(
+            "The PDF takes too much time or memory to be examined.",
+            _PRINT_EN,
+            "L'examen du PDF demande trop de temps ou de mémoire.",
+            _PRINT_FR,
+        ),
+        Reason.UNREADABLE: Words(
+            "The PDF is damaged and cannot be read.",
+            _AGAIN_EN,
+            "Le PDF est endommagé et ne peut pas être lu.",
+            _AGAIN_FR,
+        ),
+        Reason.ZERO_PAGES: Words(
+            "The PDF has no page.",
+            _AGAIN_EN,
+            "Le PDF ne contient aucune page.",
+            _AGAIN_FR,
+        ),
+        Reason.TOO_MANY_PAGES: Words(
+            "The PDF has more pages than this folder allows.",
+            "Split it into several documents.",
+            "Le PDF contient plus de pages que ce dossier ne l'autorise.",
+            "Séparez-le en plusieurs documents.",
+        ),
+        Reason.XREF_BROKEN: Words(
+            "The PDF's table of contents for programs is damaged; some programs repair it silently, a seal cannot.",
+            _PRINT_EN,
+            "La table interne du PDF est endommagée ; certains logiciels la réparent sans le dire, un cachet ne le peut pas.",
+            _PRINT_FR,
+        ),
+        Reason.CERTIFIED_NO_CHANGES: Words(
+            "The PDF is certified and forbids any change: a seal would break the certification.",
+            "Use the certified document as it is, or ask its author for one that allows further signatures.",
+            "Le PDF est certifié et interdit toute modification : un cachet romprait cette certification.",
+            "Utilisez le document certifié tel quel, ou demandez à son auteur une version permettant d'autres signatures.",
+        ),
+        Reason.XFA_DYNAMIC: Words(
+            "The PDF is a dynamic form whose pages are made by the program that opens it: there is nothing fixed to seal.",
+            _PRINT_EN,
+            "Le PDF est un formulaire dynamique dont les pages sont composées à l'ouverture : rien de fixe à cacheter.",
+            _PRINT_FR,
+        ),
+        Reason.ACTIVE_CONTENT: Words(
+            "The PDF holds a script or an action that runs by itself and could change what it shows.",
+            _PRINT_EN,
+            "Le PDF contient un script ou une action automatique qui pourrait modifier ce qu'il affiche.",
+            _PRINT_FR,
+        ),
+        Reason.UNSEALABLE: Words(
+            "The PDF is built in a way to which no seal can be added without breaking it.",
+            _PRINT_EN,
+            "La structure du PDF ne permet pas d'y ajouter un cachet sans l'abîmer.",
+            _PRINT_FR,
+        ),
+        Reason.IMAGE_TRANSPARENCY: Words(
+            "The PDF holds images with transparent areas, which the sealing service does not accept.",
+            _PRINT_EN,
+            "Le PDF contient des images avec des zones transparentes, que le service de cachet n'accepte pas.",
+            _PRINT_FR,
+        ),
+        Reason.ALREADY_SIGNED: Words(
+            "The PDF is already signed.",
+            _CHOICE_EN + "You can ask for an unsigned copy.",
+            "Le PDF est déjà signé.",
+            _CHOICE_FR + "Vous pouvez demander une copie non signée.",
+        ),
+        Reason.CERTIFIED: Words(
+            "The PDF is certified by its author.",
+            _CHOICE_EN + "You can ask for a copy that is not certified.",
+            "Le PDF est certifié par son auteur.",
+            _CHOICE_FR + "Vous pouvez demander une copie non certifiée.",
+        ),
+        Reason.PDFA_CLAIM: Words(
+            "The PDF says that it follows the PDF/A archiving standard, and a seal could end that.",
+            _CHOICE_EN + "You can save it as an ordinary PDF.",
+            "Le PDF se déclare conforme à la norme d'archivage PDF/A, qu'un cachet pourrait remettre en cause.",
+            _CHOICE_FR + "Vous pouvez l'enregistrer comme PDF ordinaire.",
+        ),
+        Reason.ATTACHMENTS: Words(
+            "The PDF carries other files inside.",
+            _CHOICE_EN + "You can remove the attachments and drop them separately.",
+            "Le PDF contient d'autres fichiers en pièces jointes.",
+            _CHOICE_FR + "Vous pouvez retirer les pièces jointes et les déposer séparément.",
+        ),
+        Reason.INTERACTIVE_CONTENT: Words(
+            "The PDF holds form scripts, sound or video.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF contient des scripts de formulaire, du son ou de la vidéo.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.XREF_LENIENT: Words(
+            "The PDF's internal table is written against the rules.",
+            _CHOICE_EN + _PRINT_EN,
+            "La table interne du PDF ne respecte pas les règles.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.TRAILING_DATA: Words(
+            "Something stands behind the end of the PDF in this file.",
+            _CHOICE_EN + _PRINT_EN,
+            "Des données suivent la fin du PDF dans ce fichier.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.USAGE_RIGHTS: Words(
+            "The PDF carries special usage rights of Adobe Reader, which a seal would end.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF porte des droits d'utilisation propres à Adobe Reader, qu'un cachet annulerait.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.XFA_STATIC: Words(
+            "The PDF holds an XFA form.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF contient un formulaire XFA.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.PORTFOLIO: Words(
+            "The PDF is a portfolio, a cover around other files.",
+            _CHOICE_EN + "You can take the files out and drop each of them.",
+            "Le PDF est un porte-documents qui regroupe d'autres fichiers.",
+            _CHOICE_FR + "Vous pouvez en extraire les fichiers et déposer chacun d'eux.",
+        ),
+        Reason.HYBRID_XREF: Words(
+            "The PDF is written for old and new programs at once.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF est écrit à la fois pour d'anciens et de nouveaux logiciels.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.OTHER_TRANSPARENCY: Words(
+            "The PDF uses transparency.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF utilise de la transparence.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.LAYERS: Words(
+            "The PDF has layers that can be shown or hidden.",
+            _CHOICE_EN + _PRINT_EN,
+            "Le PDF a des calques que l'on peut afficher ou masquer.",
+            _CHOICE_FR + _PRINT_FR,
+        ),
+        Reason.SEAL_REFUSED: Words(
+            "The sealing service refused this document.",
+            "Read the details below; if they do not help, hand this file to your administrator.",
+            "Le service de cachet a refusé ce document.",
+            "Lisez les détails ci-dessous ; s'ils ne suffisent pas, transmettez ce fichier à votre administrateur.",
+        ),
+        Reason.SEAL_FAILED: Words(
+            "The sealing service could not seal this document.",
+            "Read the details below; if they do not help, hand this file to your administrator.",
+            "Le service de cachet n'a pas pu cacheter ce document.",
+            "Lisez les détails ci-dessous ; s'ils ne suffisent pas, transmettez ce fichier à votre administrateur.",
+        ),
+        Reason.SEAL_DISCARDED: Words(
+            "The sealing service gave this request up.",
+            _ADMIN_EN,
+            "Le service de cachet a abandonné cette demande.",
+            _ADMIN_FR,
+        ),
+        Reason.ARCHIVE_FAILED: Words(
+            "The document is sealed, but it could not be archived. The sealed file stands beside this one.",
+            _ADMIN_EN,
+            "Le document est cacheté, mais il n'a pas pu être archivé. Le fichier cacheté se trouve à côté de celui-ci.",
+            _ADMIN_FR,
+        ),
+        Reason.SEALED_CONTENT_MISSING: Words(
+            "The service says that the document is sealed, but did not give it back.",
+            _ADMIN_EN,
+            "Le service indique que le document est cacheté, mais ne l'a pas rendu.",
+            _ADMIN_FR,
+        ),
+        Reason.ARCHIVE_ID_MISSING: Words(
+            "The document is sealed, but the service gave no archive identifier for it.",
+            _ADMIN_EN,
+            "Le document est cacheté, mais le service n'a donné aucun identifiant d'archive.",
+            _ADMIN_FR,
+        ),
+    }
+)
+
+_SEAL_CHECK = Words(
+    "The document came back from the sealing service, but what came back did not pass our checks, so it is not handed out.",
+    _ADMIN_EN,
+    "Le document est revenu du service de cachet, mais il n'a pas passé nos contrôles : il n'est pas remis.",
+    _ADMIN_FR,
+)
+
+
+def words_for(reason: Reason) -> Words:
+    """Return the words for ``reason``; every reason that a document can be given has some."""
+    return WORDS.get(reason, _SEAL_CHECK)
+
+
+def reason_text(document: Document, sealed_name: str | None) -> str:
+    """Return the text of ``<name>.reason.txt``; ``sealed_name`` if the service's answer stands beside it."""
+    if document.reason is None:
+        raise ValueError(f"document {document.id} has no reason")
+    words = words_for(document.reason)
+    returned = document.state is State.FAILED
+    english = [
+        "ENGLISH",
+        f"This document was {'not handed out' if returned else 'not sealed'}. {words.wrong_en}",
+        f"What you can do: {words.advice_en}",
+    ]
+    french = [
+        "FRANÇAIS",
+        f"Ce document n'a pas été {'remis' if returned else 'cacheté'}. {words.wrong_fr}",
+        f"Ce que vous pouvez faire : {words.advice_fr}",
+    ]
+    if not returned:
+        english.append("Nothing was sent to the sealing service; dropping the file again tries it again.")
+        french.append("Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement.")
+    if sealed_name is not None:
+        english.append(f"What the service returned stands beside this file: {sealed_name}")
+        french.append(f"Ce que le service a rendu se trouve à côté de ce fichier : {sealed_name}")
+    details = [
+        "DETAILS / DÉTAILS",
+        f"{document.reason}: {document.reason_detail or '-'}",
+        f"Document {document.id}, {document.updated_at:%Y-%m-%d %H:%M:%S} UTC, folder {document.folder}",
+        f"SHA-256 {document.sha256}",
+    ]
+    name = document.name.rpartition("/")[2]
+    return "\n".join([name, "", *english, "", *french, "", *details, ""])

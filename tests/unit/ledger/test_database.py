@@ -1,0 +1,201 @@
+"""What happens to the ledger when its file, its disk or its neighbours misbehave."""
+
+import sqlite3
+import stat
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection
+
+from sealdrop.errors import Fatal, LedgerTooNew, Retryable
+from sealdrop.ledger import Ledger, LedgerReader, database, schema
+from sealdrop.model import Event
+
+from .conftest import LINK, MakeDocument, StoppedClock
+
+EVENT = Event("something_happened", {"text": "x" * 2_000})
+
+
+def reopen(path: Path, clock: StoppedClock) -> Ledger:
+    """Open the ledger as a starting daemon does."""
+    return Ledger.open(path, link=LINK, clock=clock)
+
+
+@pytest.fixture
+def filled(path: Path, clock: StoppedClock, make_document: MakeDocument) -> Path:
+    """A closed ledger with some documents in it."""
+    with reopen(path, clock) as ledger:
+        for _ in range(50):
+            ledger.add(make_document(), EVENT)
+    return path
+
+
+def execute(path: Path, statement: str) -> None:
+    """Change the database behind sealdrop's back."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(statement)
+
+
+def test_files_are_for_their_owner_only(ledger: Ledger, path: Path, make_document: MakeDocument) -> None:
+    """The ledger and the files that SQLite puts beside it can be read by their owner only."""
+    ledger.add(make_document(), EVENT)
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    assert modes == dict.fromkeys((path.name, f"{path.name}-shm", f"{path.name}-wal"), 0o600)
+
+
+def test_commits_are_flushed_to_disk(ledger: Ledger) -> None:
+    """Every connection writes ahead and waits for the disk at each commit."""
+    with ledger._database.writing() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def overwrite_start(path: Path) -> None:
+    """Make the file something else than SQLite's."""
+    path.write_bytes(b"%PDF-1.7\n" + path.read_bytes()[9:])
+
+
+def overwrite_page(path: Path) -> None:
+    """Damage a page in the middle."""
+    content = bytearray(path.read_bytes())
+    content[8 * 4096 : 9 * 4096] = b"\xa5" * 4096
+    path.write_bytes(content)
+
+
+def cut(path: Path) -> None:
+    """Lose the file's second half."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize("damage", [overwrite_start, overwrite_page, cut])
+def test_damaged_ledger_is_refused_with_advice(
+    filled: Path, clock: StoppedClock, damage: Callable[[Path], None]
+) -> None:
+    """A ledger that is damaged is not opened, and the error says what to do."""
+    damage(filled)
+    with pytest.raises(Fatal, match=r"damaged.*newest backup"):
+        reopen(filled, clock)
+
+
+def test_damage_that_shows_later_is_fatal(filled: Path, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file is too large to look over at start, damage still stops the daemon when it is met."""
+    monkeypatch.setattr(database, "QUICK_CHECK_BYTES", 0)
+    content = bytearray(filled.read_bytes())
+    content[4 * 4096 :] = b"\xa5" * (len(content) - 4 * 4096)
+    filled.write_bytes(content)
+    with pytest.raises(Fatal, match="damaged"), reopen(filled, clock) as ledger:
+        for document_id in ledger.active_ids():
+            ledger.get(document_id)
+
+
+def test_folder_in_its_place_is_refused(path: Path, clock: StoppedClock) -> None:
+    """A folder where the ledger should be is named, not retried."""
+    path.mkdir()
+    with pytest.raises(Fatal, match="not a file"):
+        reopen(path, clock)
+
+
+def test_missing_state_folder_is_refused(tmp_path: Path, clock: StoppedClock) -> None:
+    """Without its folder the ledger cannot be made, and the error says so."""
+    with pytest.raises(Fatal, match="cannot be created"):
+        reopen(tmp_path / "missing" / "ledger.sqlite", clock)
+
+
+def test_database_of_another_program_is_left_alone(path: Path, clock: StoppedClock) -> None:
+    """A database with somebody else's tables is refused, and nothing is added to it."""
+    execute(path, "CREATE TABLE theirs (x)")
+    with pytest.raises(Fatal, match="not sealdrop's"):
+        reopen(path, clock)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("theirs",)]
+
+
+def test_newer_ledger_is_refused(filled: Path, clock: StoppedClock) -> None:
+    """A ledger that a newer sealdrop wrote is neither read nor changed."""
+    execute(filled, "UPDATE schema_version SET version = 2")
+    with pytest.raises(LedgerTooNew, match="version 2"):
+        reopen(filled, clock)
+    with pytest.raises(LedgerTooNew, match="version 2"):
+        LedgerReader.open_read_only(filled)
+
+
+def test_ledger_without_a_version_is_refused(filled: Path, clock: StoppedClock) -> None:
+    """A ledger whose version row is gone is not guessed at."""
+    execute(filled, "DELETE FROM schema_version")
+    with pytest.raises(Fatal, match="which version"):
+        reopen(filled, clock)
+
+
+def test_older_ledger_is_brought_forward_or_left(
+    filled: Path, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each migration step is run once, in order; if one fails, the ledger stays wholly as it was."""
+
+    def rename(connection: Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE tally RENAME TO counted")
+
+    def back(connection: Connection) -> None:
+        connection.exec_driver_sql("ALTER TABLE counted RENAME TO tally")
+
+    def fail(_connection: Connection) -> None:
+        raise Fatal("no")
+
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(schema, "MIGRATIONS", {1: rename, 2: fail})
+    with pytest.raises(Fatal, match="^no$"):
+        reopen(filled, clock)
+    with pytest.raises(Fatal, match="older"):
+        LedgerReader.open_read_only(filled)
+    monkeypatch.setattr(schema, "MIGRATIONS", {1: rename, 2: back})
+    for _ in range(2):
+        with reopen(filled, clock) as ledger:
+            assert sum(ledger.counts()["invoices"].values()) == 50
+
+
+def test_empty_file_left_by_a_crash_becomes_a_ledger(path: Path, clock: StoppedClock) -> None:
+    """A start that died between creating the file and the tables does not stop the next one."""
+    path.touch(mode=0o600)
+    with reopen(path, clock) as ledger:
+        assert ledger.note(EVENT).seq == 1
+
+
+def test_ledger_locked_by_another_process_is_tried_again_later(
+    path: Path, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the write lock past the timeout, writing is put off and reading goes on."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.01)
+    with reopen(path, clock) as ledger, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Retryable, match="locked"):
+            ledger.note(EVENT)
+        assert ledger.audit_head().seq == 0
+        other.execute("ROLLBACK")
+        assert ledger.note(EVENT).seq == 1
+
+
+def test_full_disk_commits_nothing_and_passes(ledger: Ledger) -> None:
+    """When there is no room, nothing of a transaction stays, the error asks to try again, and trying again works."""
+    pages = "PRAGMA max_page_count = "
+    with ledger._database.reading() as connection:
+        connection.exec_driver_sql(f"{pages}1")  # SQLite makes it the present size
+    written = 0
+    with pytest.raises(Retryable, match="full"):
+        for written in range(1_000):
+            ledger.note(EVENT)
+    assert ledger.audit_head().seq == written
+    with ledger._database.reading() as connection:
+        connection.exec_driver_sql(f"{pages}100000")
+    assert ledger.note(EVENT).seq == written + 1
+
+
+def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document: MakeDocument) -> None:
+    """An error of the database names no value of the statement that failed."""
+    document = ledger.add(make_document(name="salary of J. Doe.pdf"), EVENT)
+    with pytest.raises(Fatal) as caught:
+        ledger.add(document, EVENT)
+    assert "Doe" not in str(caught.value)
+    assert "Doe" not in str(caught.value.__cause__)
