@@ -4,6 +4,7 @@ Everything happens at fixed times and offline. Keys are made once for a run: wha
 the same role is their certificate.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,16 +16,21 @@ from typing import Any
 
 from asn1crypto import crl as asn1_crl
 from asn1crypto import keys as asn1_keys
+from asn1crypto import parser
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.writer import PageObject
 from pyhanko.sign import PdfSignatureMetadata, PdfSigner, PdfTimeStamper, SimpleSigner
 from pyhanko.sign.fields import SigFieldSpec, SigSeedSubFilter, append_signature_field
 from pyhanko.sign.signers.pdf_signer import PdfSigningSession
 from pyhanko.sign.timestamps.dummy_client import DummyTimeStamper
+from pyhanko.sign.validation import DocumentSecurityStore
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.registry import SimpleCertificateStore
 
@@ -98,6 +104,11 @@ class Pki:
         return DummyTimeStamper(
             self.tsa.asn1, self.tsa.asn1_key, certs_to_embed=store, fixed_dt=at, override_md=md_algorithm
         )
+
+
+def swap_roles(pki: Pki) -> Pki:
+    """Return the PKI with the timestamp authority's certificate in the place of the seal's."""
+    return replace(pki, seal=pki.tsa)
 
 
 def _name(common_name: str, organisation: str) -> x509.Name:
@@ -303,6 +314,93 @@ def make_pdf(*, pages: int = 1, xref: str = "table", filler_bytes: int = 0) -> b
     return bytes(out)
 
 
+def page(writer: IncrementalPdfFileWriter) -> generic.DictionaryObject:
+    """Return the first page."""
+    found = writer.root["/Pages"]["/Kids"][0]
+    assert isinstance(found, generic.DictionaryObject)
+    return found
+
+
+def rotate(writer: IncrementalPdfFileWriter) -> None:
+    """Turn the first page."""
+    page(writer)[pdf_name("/Rotate")] = generic.NumberObject(90)
+    writer.update_container(page(writer))
+
+
+def replace_content(writer: IncrementalPdfFileWriter) -> None:
+    """Make the first page show something else, under the same object number."""
+    reference = page(writer).raw_get("/Contents").reference
+    writer.objects[reference.generation, reference.idnum] = generic.StreamObject(stream_data=b"0 0 100 100 re f")
+
+
+def drop_content(writer: IncrementalPdfFileWriter) -> None:
+    """Make the first page show something else, under a new object number."""
+    page(writer)[pdf_name("/Contents")] = writer.add_object(generic.StreamObject(stream_data=b"0 0 9 9 re f"))
+    writer.update_container(page(writer))
+
+
+def annotate(writer: IncrementalPdfFileWriter) -> None:
+    """Put a note on the first page."""
+    note = {"/Type": "/Annot", "/Subtype": "/FreeText"}
+    annotation = generic.DictionaryObject({pdf_name(key): pdf_name(value) for key, value in note.items()})
+    annotation[pdf_name("/Rect")] = generic.ArrayObject(map(generic.NumberObject, (9, 9, 99, 99)))
+    annotation[pdf_name("/Contents")] = generic.pdf_string("paid")
+    writer.register_annotation(page(writer).container_ref, writer.add_object(annotation))
+
+
+def add_page(writer: IncrementalPdfFileWriter) -> None:
+    """Append a page."""
+    content = writer.add_object(generic.StreamObject(stream_data=b"0 0 9 9 re f"))
+    writer.insert_page(PageObject(content, (0, 0, 595, 842)))
+
+
+def set_title(writer: IncrementalPdfFileWriter) -> None:
+    """Change the information about the document, as every writer does."""
+    writer.trailer_view["/Info"][pdf_name("/Title")] = generic.pdf_string("sealed")
+    writer.update_container(writer.trailer_view["/Info"])
+
+
+def add_text_field(writer: IncrementalPdfFileWriter) -> None:
+    """Make a form of the document, with one field to fill in."""
+    field = generic.DictionaryObject(
+        {
+            pdf_name("/FT"): pdf_name("/Tx"),
+            pdf_name("/T"): generic.pdf_string("amount"),
+            pdf_name("/Type"): pdf_name("/Annot"),
+            pdf_name("/Subtype"): pdf_name("/Widget"),
+            pdf_name("/Rect"): generic.ArrayObject(map(generic.NumberObject, (9, 9, 99, 99))),
+        }
+    )
+    reference = writer.add_object(field)
+    writer.register_annotation(page(writer).container_ref, reference)
+    form = generic.DictionaryObject({pdf_name("/Fields"): generic.ArrayObject([reference])})
+    writer.root[pdf_name("/AcroForm")] = writer.add_object(form)
+    writer.update_root()
+
+
+def fill_text_field(writer: IncrementalPdfFileWriter) -> None:
+    """Fill in the field of `add_text_field`."""
+    field = writer.root["/AcroForm"]["/Fields"][0]
+    field[pdf_name("/V")] = generic.pdf_string("1000")
+    writer.update_container(field)
+
+
+def remove_fields(writer: IncrementalPdfFileWriter) -> None:
+    """Take all fields out of the form."""
+    writer.root["/AcroForm"][pdf_name("/Fields")] = generic.ArrayObject()
+    writer.update_container(writer.root["/AcroForm"])
+
+
+def add_strange_signature(writer: IncrementalPdfFileWriter) -> None:
+    """Add a signature of a kind that nobody knows, which pyHanko passes over."""
+    value = generic.DictionaryObject({pdf_name("/Type"): pdf_name("/Sig"), pdf_name("/SubFilter"): pdf_name("/none")})
+    value[pdf_name("/Contents")] = generic.ByteStringObject(b"none")
+    field = generic.DictionaryObject({pdf_name("/FT"): pdf_name("/Sig"), pdf_name("/T"): generic.pdf_string("Strange")})
+    field[pdf_name("/V")] = writer.add_object(value)
+    writer.root["/AcroForm"]["/Fields"].append(writer.add_object(field))
+    writer.update_container(writer.root["/AcroForm"]["/Fields"])
+
+
 # Seals ----------------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +417,7 @@ class _Signer(PdfSigner):
         return session
 
 
+@lru_cache(maxsize=256)
 def seal(
     pdf: bytes,
     level: SealLevel = SealLevel.B,
@@ -371,6 +470,16 @@ def timestamp(pdf: bytes, *, pki: Pki | None = None, at: datetime = SEALED_AT, m
     return bytes(stamper.timestamp_pdf(writer, md_algorithm).getvalue())
 
 
+def add_evidence(pdf: bytes, pki: Pki, crls: tuple[asn1_crl.CertificateList, ...]) -> bytes:
+    """Append a document security store with the certificates of ``pki`` and with ``crls``."""
+
+    def change(writer: IncrementalPdfFileWriter) -> None:
+        certificates = [pki.issuing.asn1, pki.seal.asn1, pki.tsa.asn1]
+        DocumentSecurityStore.supply_dss_in_writer(writer, None, certs=certificates, crls=crls)
+
+    return revise(pdf, change)
+
+
 def revise(pdf: bytes, change: Callable[[IncrementalPdfFileWriter], None]) -> bytes:
     """Append a revision that holds ``change``."""
     writer = IncrementalPdfFileWriter(BytesIO(pdf), strict=False)
@@ -397,3 +506,38 @@ def expect(pdf: bytes, anchor: Path, **changes: Any) -> Expectation:  # noqa: AN
         not_before=SEALED_AT - timedelta(minutes=1),
     )
     return replace(expected, **changes)
+
+
+# Wrong ----------------------------------------------------------------------------------------------------------
+
+
+def signature_value(pdf: bytes, nth: int = 0) -> tuple[int, int]:
+    """Return where the hexadecimal digits of the ``nth`` signature's value begin, and where its padding does."""
+    start = -1
+    for _ in range(nth + 1):
+        start = pdf.index(b"/Contents <", start + 1)
+    start += len(b"/Contents <")
+    return start, start + 2 * parser.peek(bytes.fromhex(pdf[start : pdf.index(b">", start)].decode("ascii")))
+
+
+def flip(pdf: bytes, position: int) -> bytes:
+    """Change one byte so that a digit stays a digit."""
+    return pdf[:position] + bytes([pdf[position] ^ 1]) + pdf[position + 1 :]
+
+
+def reseal(pdf: bytes, byte_range: Callable[[int, int, int], tuple[int, int, int, int]]) -> bytes:
+    """Seal again, properly, over another byte range: that which is made of the old one's last three numbers."""
+    start = pdf.rindex(b"/ByteRange [") + len(b"/ByteRange [")
+    end = pdf.index(b"]", start)
+    _, before, resumes, rest = map(int, pdf[start:end].split())
+    new = byte_range(before, resumes, rest)
+    pdf = pdf[:start] + " ".join(map(str, new)).encode().ljust(end - start) + pdf[end:]
+    pki = make_pki()
+    store = SimpleCertificateStore()
+    store.register(pki.issuing.asn1)
+    signer = SimpleSigner(pki.seal.asn1, pki.seal.asn1_key, store, embed_roots=False)
+    digest = hashlib.sha256(pdf[new[0] : new[0] + new[1]] + pdf[new[2] : new[2] + new[3]]).digest()
+    signed = asyncio.run(signer.async_sign(digest, "sha256", use_pades=True))
+    return (
+        pdf[: before + 1] + signed.dump().hex().upper().encode().ljust(resumes - before - 2, b"0") + pdf[resumes - 1 :]
+    )

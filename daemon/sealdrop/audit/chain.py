@@ -68,7 +68,7 @@ def read(line: str) -> AuditRecord:
         Fatal: it is not a record, or it was changed.
     """
     try:
-        content = json.loads(line)
+        content = json.loads(line, parse_int=_number)
         claimed = content.pop("hash")
         if _digest(content) != claimed:
             raise Fatal("its hash is not that of its content: it was changed")
@@ -81,6 +81,12 @@ def previous_hash(record: AuditRecord) -> str:
     """Return the hash that ``record`` names as that of the record before it."""
     named: str = json.loads(record.line)["prev"]
     return named
+
+
+def _number(text: str) -> int | float:
+    """A whole number beyond what JSON holds exactly is how RFC 8785 spells a float of that size."""
+    value = int(text)
+    return value if abs(value) < 2**53 else float(text)
 
 
 def _digest(record: Mapping[str, JsonValue]) -> str:

@@ -10,7 +10,6 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
@@ -42,22 +41,28 @@ def entry_as_json(entry: TrailEntry) -> JsonValue:
     }
 
 
-def entries_table(entries: Iterable[TrailEntry], *, with_document: bool = False) -> Table:
-    """Return records as a table for people."""
-    table = Table(box=None, padding=(0, 2), header_style="dim")
-    headings = ("seq", "time (UTC)", *(["document"] if with_document else []), "event", "")
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading != "")
+def show_entries(entries: Iterable[TrailEntry], console: Console, *, about_one: bool = False) -> int:
+    """Print records for people, a line each and their fields indented below; return how many there were.
+
+    ``about_one`` leaves out what is the same for all records of one document.
+    """
+    shown = 0
     for entry in entries:
-        told = ", ".join(
-            f"{key} {value}"
-            for key, value in entry.data.items()
-            if (with_document or key not in SKIPPED_FIELDS) and value not in ([], None)
+        about = "" if about_one or entry.document is None else f"  [cyan]{escape(entry.document)}[/cyan]"
+        console.print(
+            f"[dim]{entry.seq:>7}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}[/dim]"
+            f"  [bold]{escape(entry.event)}[/bold]{about}",
+            soft_wrap=True,
         )
-        document = [entry.document or ""] if with_document else []
-        cells = (str(entry.seq), f"{entry.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], *document, entry.event, told)
-        table.add_row(*(escape(cell) for cell in cells))
-    return table
+        for key, value in entry.data.items():
+            if value not in ([], None) and not (about_one and key in SKIPPED_FIELDS):
+                console.print(f"{'':35}[dim]{escape(key)}[/dim] {escape(_plain(value))}", soft_wrap=True)
+        shown += 1
+    return shown
+
+
+def _plain(value: JsonValue) -> str:
+    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else str(value)
 
 
 def expectation(text: str) -> tuple[int, str]:
@@ -123,7 +128,7 @@ def _report_as_json(report: TrailReport) -> JsonValue:
 def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -> None:
     for problem in report.problems:
         place = f"{problem.file or ''}{f' line {problem.line}' if problem.line else ''}"
-        console.print(f"[red]✗[/red] {escape(f'{place}: ' if place else '')}{escape(problem.text)}")
+        console.print(f"[red]✗[/red] {escape(f'{place}: ' if place else '')}{escape(problem.text)}", soft_wrap=True)
     if report.problem_count > len(report.problems):
         console.print(f"… and {report.problem_count - len(report.problems)} more")
     period = ""
@@ -131,11 +136,13 @@ def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -
         period = f", {report.first.at:%Y-%m-%d %H:%M} to {report.last.at:%Y-%m-%d %H:%M} UTC"
     counted = f"{report.records} records in {report.files} files{period}"
     if report.ok:
-        console.print(f"[green]✓[/green] The audit trail is whole: {counted}.")
+        console.print(f"[green]✓[/green] The audit trail is whole: {counted}.", soft_wrap=True)
     else:
-        console.print(f"[red]The audit trail is NOT whole[/red]: {report.problem_count} problem(s) in {counted}.")
+        console.print(
+            f"[red]The audit trail is NOT whole[/red]: {report.problem_count} problem(s) in {counted}.", soft_wrap=True
+        )
     if report.last is not None:
-        console.print(f"Head: {report.last.seq}:{report.last.hash}")
+        console.print(f"Head: {report.last.seq}:{report.last.hash}", soft_wrap=True)
     if not checked_tail:
         console.print("Nothing to compare the end with: give --expect with a head that was noted earlier.")
 
@@ -155,12 +162,7 @@ def show(
         directory = audit_folder(load(config))
     entries = read_records(directory, document=document, event=event, since=_utc(since), until=_utc(until))
     console = Console(highlight=False)
-    if json:
-        shown = _print_json(entries, console)
-    else:
-        table = entries_table(entries, with_document=True)
-        shown = table.row_count
-        console.print(table)
+    shown = _print_json(entries, console) if json else show_entries(entries, console)
     raise typer.Exit(Exit.OK if shown else Exit.NO)
 
 

@@ -120,11 +120,13 @@ def demo(
 
 def _introduce(service: "Sandbox", settings: Config, console: Console) -> None:
     console.rule("[bold]sealdrop[/bold]: drop a PDF, get it back sealed, archived, on record", align="left")
-    console.print(f"A local SignAPI is ready on [cyan]{service.url}[/cyan]: mutual TLS, real PAdES seals, an archive.")
-    for name, folder in settings.folders.items():
-        archive = "and archived" if folder.seal.archive else "not archived"
-        console.print(f"Watching [cyan]{_near(folder.inbound)}[/cyan]: sealed at {folder.seal.level}, {archive}.")
-        del name
+    console.print(
+        f"A local SignAPI runs on [cyan]{service.url}[/cyan], with mutual TLS, real PAdES seals and an archive."
+    )
+    console.print("sealdrop watches these folders:")
+    for folder in settings.folders.values():
+        archive = "archived" if folder.seal.archive else "not archived"
+        console.print(f"  [cyan]{escape(_near(folder.inbound))}[/cyan]  {folder.seal.level}, {archive}", soft_wrap=True)
     console.print()
 
 
@@ -174,7 +176,7 @@ def _tell(document: Document, event: Event, console: Console) -> None:
         return
     at = datetime.now().astimezone()
     name = escape(f"{document.folder}/{document.name}")
-    console.print(f"[dim]{at:%H:%M:%S}.{at.microsecond // 100_000}[/dim]  {name:<24} {words}")
+    console.print(f"[dim]{at:%H:%M:%S}.{at.microsecond // 100_000}[/dim]  {name:<24} {words}", soft_wrap=True)
 
 
 def _words(document: Document, event: EventName, fields: Mapping[str, JsonValue]) -> str | None:
@@ -217,17 +219,21 @@ def _conclude(drops: Mapping[tuple[str, str], Sample], story: Story, settings: C
     """Show what became of each sample; return whether that is what should have become of it."""
     console.print()
     table = Table(title="What became of them", title_justify="left", title_style="bold", show_lines=True)
-    for heading in ("dropped", "outcome", "look at"):
-        table.add_column(heading, overflow="fold")
+    table.add_column("dropped")
+    table.add_column("became")
     good = True
     for key, sample in drops.items():
         document = story.documents.get(key)
         as_expected = document is not None and _is_done(story, key) and _fits(document, sample)
         good = good and as_expected
         outcome = _outcome(document) + ("" if as_expected else "\n[red]not what should have happened[/red]")
-        files = "\n".join(escape(_near(path)) for path in _files(document, settings)) if document else ""
-        table.add_row(f"{escape(sample.folder)}/{escape(sample.name)}\n[dim]{sample.about}[/dim]", outcome, files)
+        table.add_row(f"{escape(sample.folder)}/{escape(sample.name)}\n[dim]{sample.about}[/dim]", outcome)
     console.print(table)
+    console.print("[bold]Open them[/bold]")
+    for key in drops:
+        document = story.documents.get(key)
+        for path in _files(document, settings) if document else ():
+            console.print(f"  {escape(_near(path))}", soft_wrap=True)
     return good
 
 
@@ -240,7 +246,7 @@ def _outcome(document: Document | None) -> str:
         return "[red]never taken over[/red]"
     if document.state is State.DELIVERED:
         level = document.verification.level if document.verification else ""
-        return f"[green]sealed[/green] {level}" + _archived(document, "\narchived as ")
+        return f"[green]sealed[/green] {level}" + _archived(document, "\narchive ")
     if document.state is State.REJECTED:
         return f"[yellow]rejected[/yellow] {document.reason}"
     return f"[red]{document.state}[/red] {escape(document.reason or document.last_error or '')}"
@@ -271,9 +277,11 @@ def _show_trail(report: TrailReport, settings: Config, console: Console) -> None
     console.print()
     folder = escape(_near(audit_folder(settings)))
     if report.ok:
-        console.print(f"[green]✓[/green] Audit trail: {report.records} records, hash-chained, unbroken ({folder})")
+        console.print(
+            f"[green]✓[/green] Audit trail: {report.records} records, hash-chained, unbroken ({folder})", soft_wrap=True
+        )
         if report.last is not None:
-            console.print(f"  [dim]head {report.last.seq}:{report.last.hash}[/dim]")
+            console.print(f"  [dim]head {report.last.seq}:{report.last.hash}[/dim]", soft_wrap=True)
         return
     console.print(f"[red]✗ Audit trail: {report.problem_count} problem(s)[/red] ({folder})")
     for problem in report.problems:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
-from sealdrop.cli.audit import entries_table, entry_as_json
+from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
@@ -90,10 +90,10 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
         table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
     console.print(table)
     for folder, waiting in sorted(oldest.items()):
-        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting)}")
+        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting)}", soft_wrap=True)
     if not oldest:
         console.print("Nothing waits.")
-    console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}")
+    console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
 
 
 def _waits(document: Document) -> str:
@@ -141,9 +141,7 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
 
 
 def _story(settings: Config, document: Document, console: Console) -> None:
-    facts = Table.grid(padding=(0, 2))
     for key, value in _facts(document):
-        facts.add_row(f"[bold]{key}[/bold]", escape(value))
-    console.print(facts)
-    console.print(entries_table(_events(settings, document)))
+        console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
+    show_entries(_events(settings, document), console, about_one=True)
     console.print()

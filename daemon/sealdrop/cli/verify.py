@@ -1,6 +1,7 @@
 """``sealdrop verify``: what a sealed PDF proves, with nothing else at hand."""
 
 import json as json_text
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,6 @@ import typer
 from pydantic import TypeAdapter
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
@@ -124,24 +124,29 @@ def _disagreements(file: Path, receipt: Receipt, report: Verification) -> list[s
 
 
 def _show(file: Path, receipt: Path | None, report: Verification, disagreements: list[str], console: Console) -> None:
-    console.print(f"[bold]{escape(str(file))}[/bold]")
-    console.print(f"receipt: {escape(str(receipt)) if receipt else 'none at hand'}")
+    for line in _seal_lines(file, receipt, report):
+        console.print(line, soft_wrap=True)
+    for check in report.checks:
+        console.print(f" {_MARKS[check.outcome]} {check.name:<19}{escape(check.detail)}", soft_wrap=True)
+    for line in disagreements:
+        console.print(f" [red]✗[/red] {escape(line)}", soft_wrap=True)
+    console.print(_conclusion(report, disagreements), soft_wrap=True)
+
+
+def _seal_lines(file: Path, receipt: Path | None, report: Verification) -> Iterator[str]:
+    yield f"[bold]{escape(str(file))}[/bold]"
+    yield f"receipt      {escape(str(receipt)) if receipt else 'none at hand'}"
     if report.certificate is not None:
         certificate = report.certificate
-        console.print(f"sealed by: {escape(certificate.organisation or certificate.subject)}", end="")
-        console.print(f" ({report.level or 'level not known'})")
-        console.print(f"certificate: {escape(certificate.subject)}, issued by {escape(certificate.issuer)}")
+        yield f"sealed by    {escape(certificate.organisation or certificate.subject)}"
+        yield f"certificate  {escape(certificate.subject)}"
+        yield f"issued by    {escape(certificate.issuer)}"
+    if report.level is not None:
+        yield f"level        {report.level}"
     if report.signed_at is not None:
-        console.print(f"sealed at: {report.signed_at:%Y-%m-%d %H:%M:%S} UTC")
+        yield f"sealed at    {report.signed_at:%Y-%m-%d %H:%M:%S} UTC"
     for stamp in report.timestamps:
-        console.print(f"{stamp.kind} timestamp: {stamp.at:%Y-%m-%d %H:%M:%S} UTC by {escape(stamp.authority)}")
-    table = Table(box=None, padding=(0, 1), show_header=False)
-    for check in report.checks:
-        table.add_row(_MARKS[check.outcome], check.name, escape(check.detail))
-    console.print(table)
-    for line in disagreements:
-        console.print(f"[red]✗[/red] {escape(line)}")
-    console.print(_conclusion(report, disagreements))
+        yield f"timestamp    {stamp.at:%Y-%m-%d %H:%M:%S} UTC on the {stamp.kind}, by {escape(stamp.authority)}"
 
 
 def _conclusion(report: Verification, disagreements: list[str]) -> str:

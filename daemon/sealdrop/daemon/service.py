@@ -200,10 +200,12 @@ class Daemon:
         self._log.info(EventName.SERVICE_STOPPING, grace_s=self.config.service.grace_s)
         deadline = self._clock.monotonic() + self.config.service.grace_s
         self._schedule.stop()
-        workers = (*self._inbound, *self._pumps)
+        workers = self._workers()
         for worker in workers:
             worker.stop()
-        abandoned = [worker.name for worker in workers if not worker.join(max(0.0, deadline - self._clock.monotonic()))]
+        abandoned: list[JsonValue] = [
+            worker.name for worker in workers if not worker.join(max(0.0, deadline - self._clock.monotonic()))
+        ]
         self._jail.close()
         try:
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)

@@ -139,7 +139,7 @@ class Database:
                 cursor.execute("PRAGMA quick_check(1)")
                 (found,) = cursor.fetchone() or ("no answer",)
                 if found != "ok":
-                    raise self._damaged(str(found))
+                    raise self._damaged(" ".join(str(found).split()))
 
     def close(self) -> None:
         """Close all connections; the last one to close a SQLite database folds its write-ahead log in."""

@@ -74,8 +74,9 @@ def _is_needed(
     if type(old) is not generic.DictionaryObject or type(new) is not generic.DictionaryObject:
         return False  # a stream, above all
     if number == (before.root_ref.idnum, before.root_ref.generation):
-        form, new_form = entry(old, "/AcroForm"), entry(new, "/AcroForm")
-        return _differs_only_in(old, new, _CATALOGUE) and (form is None or _differs_only_in(form, new_form, _FORM))
+        none = generic.DictionaryObject()
+        form, new_form = entry(old, "/AcroForm", none), entry(new, "/AcroForm", none)
+        return _differs_only_in(old, new, _CATALOGUE) and _differs_only_in(form, new_form, _FORM)
     if number == _number(before.root, "/AcroForm"):
         return _differs_only_in(old, new, _FORM)
     if entry(old, "/Type") == "/Page":

@@ -253,7 +253,7 @@ class _Examination:
 
     def _intact(self) -> str:
         self._seal = self._load(self._field)
-        check_structure(self._seal.signed_data)
+        check_structure(self._field.contents, self._seal)
         check_integrity(self._seal)
         self._certificate = describe(self._seal.signer_cert)
         self._find_stamps()

@@ -36,6 +36,9 @@ TIMESTAMP_SUBFILTER = "/ETSI.RFC3161"
 _END_OF_FILE = re.compile(rb"startxref\s+\d+\s+%%EOF[\r\n]{0,2}")
 _TAIL_BYTES = 64
 
+# A digest algorithm's parameters are absent, or NULL (RFC 5754, 2).
+_NO_PARAMETERS = (b"", b"\x05\x00")
+
 
 class Unsound(Exception):
     """A signature, or the file around it, is not as it must be; the text says what is wrong."""
@@ -167,20 +170,31 @@ def check_integrity(signature: EmbeddedPdfSignature) -> None:
         raise Unsound("the signature is not the certificate's")
 
 
-def check_structure(signed_data: cms.SignedData) -> None:
-    """Pass if the parts of a signature that nothing protects say what they must (RFC 5652, 5.1 and 5.3).
+def check_structure(contents: bytes, signature: EmbeddedPdfSignature) -> None:
+    """Pass if the parts of a signature that nothing protects say what they must (RFC 5652, 3, 5.1 and 5.3).
+
+    They do no harm, but a seal in which a bit has changed is not what the service made. Every signer copies the
+    issuer's name, byte by byte, from its certificate.
 
     Raises:
-        Unsound: one does not.
+        Unsound: one says something else.
     """
-    (signer,) = signed_data["signer_infos"]
-    named = {algorithm["algorithm"].native for algorithm in signed_data["digest_algorithms"]}
-    if signer["digest_algorithm"]["algorithm"].native not in named:
+    signed_data, signer = signature.signed_data, signature.signer_info
+    _, _, _, _, inside, _ = parser.parse(contents[: parser.peek(contents)])
+    if parser.peek(inside) + parser.peek(inside[parser.peek(inside) :]) != len(inside):
+        raise Unsound("the signature's container holds something beside the signature")
+    algorithms = [signer["digest_algorithm"], *signed_data["digest_algorithms"]]
+    if signer["digest_algorithm"]["algorithm"].native not in {name["algorithm"].native for name in algorithms[1:]}:
         raise Unsound("the signature's container does not name the signer's digest algorithm")
-    version = "v3" if signer["sid"].name == "subject_key_identifier" else "v1"
+    if any(algorithm["parameters"].dump() not in _NO_PARAMETERS for algorithm in algorithms):
+        raise Unsound("a digest algorithm has parameters")
+    by_key = signer["sid"].name == "subject_key_identifier"
+    version = "v3" if by_key else "v1"
     plain = all(choice.name == "certificate" for choice in signed_data["certificates"])
     if signer["version"].native != version or (plain and signed_data["version"].native != version):
         raise Unsound("the signature's container has a version that its content does not have")
+    if not by_key and signer["sid"].chosen["issuer"].dump() != signature.signer_cert.issuer.dump():
+        raise Unsound("the signer is not named as its certificate names it")
     if not len(signer["signed_attrs"]):
         raise Unsound("the signature has no signed attributes")
 

@@ -170,7 +170,7 @@ def _read_section(file: BinaryIO, offset: int, size_bytes: int, reader: PdfReade
 def _read_table(file: BinaryIO, offset: int, size_bytes: int, reader: PdfReader) -> _Section:
     lenient = ""
     top = 0
-    first = True
+    first_number: int | None = None
     while True:
         line = _SUBSECTION.match(_window(file, offset, KEYWORD_BYTES))
         if line is None:
@@ -188,9 +188,9 @@ def _read_table(file: BinaryIO, offset: int, size_bytes: int, reader: PdfReader)
         if not regular:
             lenient = lenient or "cross-reference entries of irregular length"
         top = max(top, start + count if count else 0)
-        first = False
+        first_number = start if first_number is None else first_number
     trailer = _dictionary(_window(file, offset, DICTIONARY_BYTES), reader)
-    if not first and start and "/Prev" not in trailer and "/XRefStm" not in trailer:
+    if first_number and "/Prev" not in trailer and "/XRefStm" not in trailer:
         lenient = lenient or "a cross-reference table that does not begin with object 0"
     return _Section(trailer, top, lenient)
 

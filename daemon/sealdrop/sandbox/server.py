@@ -3,9 +3,6 @@
 A directory holds all of a sandbox: ``pki``, ``state``, ``archive``, ``seals.jsonl``, ``deposits.jsonl``, the fault plan
 and the daemon's configuration. One sandbox at a time has it, by a lock that ends with the process. The port of the last
 time is taken again, so that the configuration stays right.
-
-TLS 1.2 or later, and only with a client certificate of the sandbox's own authority: any other caller fails in the
-handshake, before the first byte of HTTP.
 """
 
 import contextlib
@@ -13,7 +10,6 @@ import fcntl
 import os
 import signal
 import socket
-import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -33,6 +29,7 @@ from sealdrop.sandbox.plan import FaultPlan
 from sealdrop.sandbox.record import Entry, Record
 from sealdrop.sandbox.service import Delays, Service
 from sealdrop.sandbox.store import Store
+from sealdrop.sandbox.tls import server_context
 from sealdrop.sandbox.transport import BACKLOG, Gate, Protocol, Server, bind
 
 DEFAULT_PORT = 8443
@@ -272,16 +269,5 @@ def _config(api: Api, pki: Pki) -> uvicorn.Config:
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
-        ssl_context_factory=lambda _config, _default: _tls(pki),
+        ssl_context_factory=lambda _config, _default: server_context(pki),
     )
-
-
-def _tls(pki: Pki) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT
-    context.load_verify_locations(pki.ca_file)
-    certificate, key = pki.server_files
-    context.load_cert_chain(certificate, key)
-    return context

@@ -52,15 +52,17 @@ _REQUEST = (
     r"|(?:demande|requ[eê]te|identifiant)(?:\sde\s(?:signature|cachet|scellement))?(?:\sexterne)?)"
 )
 _ITS_ID = r"""(?:\s*[:=]?\s*(?:["'«<\[(]\s*[\w.-]{1,80}\s*["'»>\])]|(?=[\w.-]*\d)[\w.-]{1,80}))?"""
-_NAMED = rf"{_REQUEST}(?:\s+(?:with|for|having|avec)\s+(?:the\s+|l')?{_REQUEST})?{_ITS_ID}"
+_BY = rf"(?:\s+(?:with|for|having|avec)\s+(?:the\s+|this\s+|l')?{_REQUEST})"
+_NAMED = rf"{_REQUEST}{_BY}?{_ITS_ID}"
 _NOT_THERE = (
-    r"(?:(?:is|was|est)[\s_]+)?(?:unknown|not[\s_]+(?:found|known)|inconnue?|introuvable)"
-    r"|(?:does[\s_]+not|doesn't)[\s_]+exist|n'existe\spas|(?:cannot|could[\s_]+not)[\s_]+be[\s_]+found"
+    r"(?:(?:(?:is|was|est)[\s_]+)?(?:unknown|not[\s_]+(?:found|known)|inconnue?|introuvable)"
+    r"|(?:does[\s_]+not|doesn't)[\s_]+exist|n'existe\spas|(?:cannot|could[\s_]+not)[\s_]+be[\s_]+found)"
 )
 UNKNOWN_REQUEST = (
-    rf"^(?:error:\s*)?(?:(?:the\s+|la\s+|l')?{_NAMED}[\s:,_-]*(?:{_NOT_THERE})"
-    rf"|(?:unknown|no[\s_]+such|inconnue?)[\s_]+{_NAMED}"
-    rf"|no\s+{_REQUEST}\s+(?:was\s+)?(?:found|exists)(?:\s+(?:with|for)\s+{_NAMED})?)\s*[.!]?$"
+    rf"^(?:error:\s*)?(?:(?:the\s+|la\s+|l')?{_NAMED}[\s:,_-]*{_NOT_THERE}(?:{_BY}?{_ITS_ID})"
+    rf"|(?:unknown|(?:there\s+is\s+)?no[\s_]+such|inconnue?)[\s_]+{_NAMED}"
+    rf"|(?:there\s+is\s+)?no\s+{_REQUEST}(?:\s+(?:was\s+)?(?:found|exists){_BY}?|{_BY}){_ITS_ID}"
+    rf"|aucune?\s+{_REQUEST}\s+(?:n'a\s+été\s+)?trouvée?)\s*[.!]?$"
 )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import ClauseElement
 from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -259,7 +260,7 @@ def test_claims_can_be_for_an_account_a_folder_and_several_states(
     moved = [Step(each, replace(each, state=State.VALIDATED), MOVED) for each in (a, d)]
     ledger.record(*moved)
 
-    def claim(*states: State, **only: Any) -> list[str]:
+    def claim(*states: State, **only: str) -> list[str]:
         claimed = ledger.claim(*states, now=clock.now(), limit=2, lease_s=60, **only)
         return [each.id for each in claimed.documents]
 
@@ -417,7 +418,7 @@ def test_no_operation_reads_history(ledger: Ledger, clock: StoppedClock, make_do
     """Every statement about documents finds them by an index, so that nothing slows down as documents add up."""
     statements: dict[str, Any] = {}
 
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
         if " document" in statement and not statement.startswith("INSERT"):
             statements[statement] = parameters
 
@@ -445,7 +446,7 @@ def test_every_statement_is_also_postgresql(ledger: Ledger, clock: StoppedClock,
     """The same statements and tables can be spelled for PostgreSQL, where claims pass over locked rows."""
     spelled: list[str] = []
 
-    def note(_connection: Any, element: Any, *_: Any) -> None:
+    def note(_connection: object, element: ClauseElement, *_: object) -> None:
         spelled.append(str(element.compile(dialect=postgresql.dialect())))
 
     observe(ledger, "before_execute", note)

@@ -211,13 +211,18 @@ class TestRequests:
         assert peer.received[0].path == "/api/go"
         assert peer.received[0].parameters["mode"] == "SYNC"
 
-    def test_the_environment_is_ignored(self, pki: Pki, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A proxy that the environment names is not used."""
+    def test_the_environment_is_ignored(
+        self, pki: Pki, peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Neither a proxy nor a password file that the environment names is used."""
         for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:9")
+        (tmp_path / "netrc").write_text("machine localhost login user password secret\n")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
         peer.replies = [reply(200, CREATED)]
         with connect(pki.account(peer.port)) as fresh:
             assert fresh.status(external_id=OURS).status is not None
+        assert "authorization" not in peer.received[0].headers
 
     def test_connections_are_kept(self, api: SignApi, peer: Peer) -> None:
         """Calls in a row use one connection."""

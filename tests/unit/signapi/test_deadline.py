@@ -20,13 +20,15 @@ from signapi_peer import Peer, Pki, running
 
 DEADLINE_S = 0.5
 SERVER_S = 120.0  # how long the peers below would go on
+STEP_S = 0.05
+STEPS = int(SERVER_S / STEP_S)
 ENDED = "the deadline of 0.5 s for the whole call passed"
 
 
 def trickle(secured: socket.socket, peer: Peer, pieces: bytes) -> None:
     """Send one byte at a time, each well within any read timeout, until the test is over."""
     for start in range(len(pieces)):
-        if peer.stopping.wait(SERVER_S / len(pieces) / 10):
+        if peer.stopping.wait(STEP_S):
             return
         secured.sendall(pieces[start : start + 1])
 
@@ -39,18 +41,18 @@ def connect(pki: Pki, peer: Peer) -> SignApi:
 
 def headers(secured: ssl.SSLSocket, peer: Peer) -> None:
     """Answer with headers that never end."""
-    trickle(secured, peer, b"HTTP/1.1 200 OK\r\nX: " + b"x" * 600)
+    trickle(secured, peer, b"HTTP/1.1 200 OK\r\nX: " + b"x" * STEPS)
 
 
 def body(secured: ssl.SSLSocket, peer: Peer) -> None:
     """Answer with a body that never ends."""
-    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 600\r\n\r\n")
-    trickle(secured, peer, b" " * 600)
+    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % STEPS)
+    trickle(secured, peer, b" " * STEPS)
 
 
 def interim(secured: ssl.SSLSocket, peer: Peer) -> None:
     """Say again and again that the answer will come."""
-    while not peer.stopping.wait(0.05):
+    while not peer.stopping.wait(STEP_S):
         secured.sendall(b"HTTP/1.1 102 Processing\r\n\r\n")
 
 
@@ -74,7 +76,7 @@ def test_a_slow_answer(pki: Pki, answer: Callable[[ssl.SSLSocket, Peer], None]) 
 def stalled_record(connection: socket.socket, peer: Peer) -> None:
     """Begin a TLS record of the server's, a byte at a time."""
     connection.recv(1 << 16)
-    trickle(connection, peer, b"\x16\x03\x03\x10\x00" + b"\x02" * 600)
+    trickle(connection, peer, b"\x16\x03\x03\x10\x00" + b"\x02" * STEPS)
 
 
 def stalled_handshake(_: socket.socket, peer: Peer) -> None:
@@ -113,7 +115,7 @@ def test_a_request_that_is_read_slowly(pki: Pki, tmp_path: Path) -> None:
 
     def sipping(connection: socket.socket, peer: Peer) -> None:
         with pki.server_context().wrap_socket(connection, server_side=True) as secured:
-            while not peer.stopping.wait(0.05) and secured.recv(4096):
+            while not peer.stopping.wait(STEP_S) and secured.recv(4096):
                 pass
 
     with running(pki.server_context(), raw=sipping, receive_buffer=4096) as peer, connect(pki, peer) as api:

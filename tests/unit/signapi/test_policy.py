@@ -69,6 +69,13 @@ def test_any_retry_after_is_harmless(value: str) -> None:
         "La requête 12 est introuvable",
         "identifiant externe inconnu",
         "La demande n'existe pas",
+        "There is no signature request with this id",
+        "There is no such signature request",
+        "no such signature request",
+        "No signature request with externalId x1",
+        "SignatureRequest not found: 20260101-ab",
+        "Signature request not found for id 42",
+        "Aucune demande de signature trouvée",
     ],
 )
 def test_words_for_an_unknown_request(text: str) -> None:
@@ -100,6 +107,10 @@ def test_words_for_an_unknown_request(text: str) -> None:
         "Customer not found",
         "erreur inconnue",
         "serveur introuvable",
+        "There is no such call",
+        "No request",
+        "No request could be handled",
+        "Signature request not found: database unavailable",
     ],
 )
 def test_words_for_something_else(text: str) -> None:
