@@ -18,7 +18,7 @@ from pydantic import JsonValue
 from sealdrop.errors import Fatal
 
 _VERSION = 1
-_LONGEST_LINE_BYTES = 1 << 20
+_LONGEST_LINE_BYTES = (1 << 20) + 1  # newline included
 _EXACT = 2**53 - 1  # RFC 8785 knows no greater whole numbers
 
 _DAY_FILE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
@@ -69,7 +69,7 @@ def read_records(
     first_day = since.astimezone(UTC).date() if since else date.min
     last_day = until.astimezone(UTC).date() if until else date.max
     # Reading JSON is the dear part: a line that does not even hold the text is not the one.
-    texts = [text.encode() for text in (document, event) if text is not None]
+    texts = [_spelled(text) for text in (document, event) if text is not None]
     try:
         for path in day_files(directory)[0]:
             if not first_day <= day_of(path.name) <= last_day:
@@ -90,6 +90,11 @@ def read_records(
                     yield entry
     except OSError as error:
         raise Fatal(f"the audit trail cannot be read: {error}") from error
+
+
+def _spelled(text: str) -> bytes:
+    """Return ``text`` as it stands in a canonical line, without its quotes."""
+    return json.dumps(text, ensure_ascii=False)[1:-1].encode(errors="replace")
 
 
 def day_files(directory: Path) -> tuple[list[Path], list[Path]]:

@@ -149,7 +149,7 @@ class AccountWorker:
             answers = self._call(outward.create, self._api, submissions)
         except Refused as refusal:
             if len(documents) == 1:
-                steps = [self._turned_down(documents[0], refusal)]
+                steps = [self._refused_creation(documents[0], submissions[0], refusal)]
             else:
                 # One of them is bad: each is asked for, and then sent alone.
                 steps = [self._recorder.later(document, 0.0, refusal) for document in documents]
@@ -158,6 +158,14 @@ class AccountWorker:
         else:
             steps = [self._advance(*pair) for pair in zip(documents, answers, strict=True)]
         self._recorder.commit(steps)
+
+    def _refused_creation(self, document: Document, submission: outward.Submission, refusal: Refused) -> Step:
+        """The service will not have this one: believe it only if it does not know the document when asked."""
+        try:
+            found = self._call(outward.find, self._api, submission.external_id)
+        except (Retryable, OutcomeUnknown) as error:
+            return self._again(document, error)
+        return self._turned_down(document, refusal) if found is None else self._advance(document, found)
 
     def _submission(self, document: Document) -> outward.Submission:
         if document.external_id is None:

@@ -90,9 +90,8 @@ def _differs_only_in(old: object, new: object, keys: frozenset[str]) -> bool:
     for key in (old.keys() | new.keys()) - keys:
         if key not in old or key not in new or _dump(old.raw_get(key)) != _dump(new.raw_get(key)):
             return False
-    return all(
-        key not in keys or key not in old or _grew_by_signatures(old[key], entry(new, key, ())) for key in _LISTS
-    )
+    none = generic.ArrayObject()
+    return all(_grew_by_signatures(entry(old, key, none), entry(new, key, none)) for key in _LISTS if key in keys)
 
 
 def _grew_by_signatures(old: generic.ArrayObject, new: generic.ArrayObject) -> bool:

@@ -27,7 +27,7 @@ from sealdrop.model import Finding, Reason
 from sealdrop.pdf.objects import content_of, dictionary_at, elements, entry, name_at, number_at, resolve
 
 MAX_NODES = 5_000_000  # dictionaries, arrays and references looked at
-MAX_ACTIONS = 10_000  # in one chain of actions, and nodes in one name tree
+MAX_CHAIN = 100_000  # actions that follow each other, and nodes of one name tree
 
 PDFA_NAMESPACE = b"http://www.aiim.org/pdfa/ns/id/"
 
@@ -42,7 +42,7 @@ _OPAQUE_BLENDS = frozenset({"/Normal", "/Compatible"})
 
 
 class TooMuchContent(Exception):
-    """The walk met more than `MAX_NODES` nodes."""
+    """The document holds more than `MAX_NODES` nodes, or a chain longer than `MAX_CHAIN`."""
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def survey(reader: PdfReader) -> Mapping[Reason, Finding]:
     """Return a finding for each reason that the document's content gives.
 
     Raises:
-        TooMuchContent: there are more than `MAX_NODES` nodes.
+        TooMuchContent: there is more of it than anybody needs.
     """
     root = reader.root_object
     seen = _Seen()
@@ -192,28 +192,30 @@ def _is_transparent(state: DictionaryObject) -> bool:
 
 def _runs_script(action: object) -> bool:
     """Return whether ``action`` or one that follows it (ISO 32000-2, 12.6.2, /Next) is a script."""
-    waiting = [action]
-    visited = 0
-    while waiting and visited < MAX_ACTIONS:
-        visited += 1
+    return any(
+        name_at(here, "/S") == "/JavaScript" or entry(here, "/JS") is not None for here in _followed(action, "/Next")
+    )
+
+
+def _followed(start: object, key: str) -> Iterator[DictionaryObject]:
+    """Yield the dictionary ``start`` and those that ``key`` leads to (one, or an array), each once."""
+    waiting = [start]
+    visited: set[int] = set()
+    while waiting:
         here = resolve(waiting.pop())
-        if isinstance(here, DictionaryObject):
-            if name_at(here, "/S") == "/JavaScript" or entry(here, "/JS") is not None:
-                return True
-            following = dict.get(here, "/Next")
-            waiting += list(elements(following)) or [following]
-    return False
+        if not isinstance(here, DictionaryObject) or id(here) in visited:
+            continue
+        visited.add(id(here))
+        if len(visited) > MAX_CHAIN:
+            raise TooMuchContent
+        yield here
+        following = dict.get(here, key)
+        waiting += list(elements(following)) or [following]
 
 
 def _names(root: DictionaryObject, tree: str) -> Iterator[object]:
     """Yield the values of the name tree ``tree`` below the catalog's /Names (ISO 32000-2, 7.9.6)."""
-    waiting: list[object] = [dictionary_at(root, "/Names", tree)]
-    visited = 0
-    while waiting and visited < MAX_ACTIONS:
-        visited += 1
-        node = resolve(waiting.pop())
-        if isinstance(node, DictionaryObject):
-            pairs = entry(node, "/Names")
-            if isinstance(pairs, ArrayObject):
-                yield from (value for value in list(list.__iter__(pairs))[1::2] if not isinstance(value, NullObject))
-            waiting += list(elements(dict.get(node, "/Kids")))
+    for node in _followed(dictionary_at(root, "/Names", tree), "/Kids"):
+        pairs = entry(node, "/Names")
+        if isinstance(pairs, ArrayObject):
+            yield from (value for value in list(list.__iter__(pairs))[1::2] if not isinstance(value, NullObject))

@@ -33,7 +33,6 @@ from sealdrop.sandbox.tls import server_context
 from sealdrop.sandbox.transport import BACKLOG, Gate, Protocol, Server, bind
 
 DEFAULT_PORT = 8443
-_GRACE_S = 3  # for answers under way when the sandbox is told to stop
 _KEEP_ALIVE_S = 75
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.2  # how often to look whether the server's thread still lives
@@ -268,6 +267,6 @@ def _config(api: Api, pki: Pki) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=_GRACE_S,
+        timeout_graceful_shutdown=1,
         ssl_context_factory=lambda _config, _default: server_context(pki),
     )

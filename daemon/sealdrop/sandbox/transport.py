@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BACKLOG = 128
 _TRANSPORT_KEY = "sealdrop.transport"
 _WATCH_S = 0.02
+_GRACE_S = 3.0  # for answers under way when the sandbox is told to stop
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for no time at all: what is unsent is dropped, and a reset sent
 
 
@@ -160,11 +161,25 @@ class Server(uvicorn.Server):
         self.servers = [await loop.create_server(make_protocol, sock=listener, ssl=self.config.ssl, backlog=BACKLOG)]
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End: answers under way are finished, connections without any are dropped at once."""
+        """End: answers under way are finished if that is soon done, then all connections are dropped."""
         await self._gate.stop()
-        for connection in list(self.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            # A goodbye in TLS waits for the peer's, which an idle client is in no hurry to send.
-            if cycle is None or cycle.response_complete:
-                connection.transport.abort()
+        self.stop_listening()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GRACE_S):
+                while any(_is_answering(connection) for connection in self._connections()):
+                    await asyncio.sleep(_WATCH_S)
+        # A goodbye in TLS waits for the peer's, which an idle client is in no hurry to send.
+        for connection in self._connections():
+            connection.transport.abort()
         await super().shutdown(sockets)
+
+    def _connections(self) -> list[Protocol]:
+        return [connection for connection in self.server_state.connections if isinstance(connection, Protocol)]
+
+
+def _is_answering(connection: Protocol) -> bool:
+    # uvicorn declares the cycle as always there, but a connection has none before its first request.
+    cycle: object | None = connection.cycle
+    return (cycle is not None and not connection.cycle.response_complete) or (
+        connection.transport.get_write_buffer_size() > 0
+    )

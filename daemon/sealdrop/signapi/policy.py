@@ -15,8 +15,8 @@
 Reading are ``status`` and ``search``; changing are ``create``, ``sign`` and ``sign_many``. Retryable and
 OutcomeUnknown carry the service's Retry-After.
 
-[1] For ``status``, 404 with an ``errorMsg``, and 2xx with one that matches the account's pattern, are no failures:
-    the request is unknown there. Nothing less is believed, for "unknown" is what makes it safe to send again.
+[1] For ``status``, 404 and 2xx with an ``errorMsg`` that matches the account's pattern are no failures: the request
+    is unknown there. Nothing less is believed, for "unknown" is what makes it safe to send again.
 [2] For ``sign`` and ``sign_many``, with an ``errorMsg``: OutcomeUnknown. A request of that ID may be what is not
     there, which is its document's affair and not the account's; asking for each tells.
 [3] It changed nothing, and says so: an answer for a person to look at.
@@ -144,13 +144,13 @@ def is_certificate_page(http_status: int, body: bytes) -> bool:
 
 
 def says_unknown(http_status: int, error: ServiceError | None, pattern: re.Pattern[str]) -> bool:
-    """Return whether a status answer says, unmistakably, that the service has no such request."""
-    if error is None:
+    """Return whether a status answer says, unmistakably, that the service has no such request.
+
+    The status alone does not: a wrong path answers 404 too, and "unknown" is what makes sending again safe.
+    """
+    if error is None or not (200 <= http_status < 300 or http_status == 404):
         return False
-    if http_status == 404:
-        return True
-    said = (error.message.strip(), error.label.strip())
-    return 200 <= http_status < 300 and any(pattern.search(text) for text in said if text)
+    return any(pattern.search(text) for text in (error.message.strip(), error.label.strip()) if text)
 
 
 def retry_after_s(value: str | None, now: datetime) -> float | None:

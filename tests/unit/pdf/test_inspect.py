@@ -203,13 +203,13 @@ def test_a_missing_file_is_no_verdict(tmp_path: Path) -> None:
         inspect(tmp_path / "nothing.pdf", Validation())
 
 
-@pytest.mark.parametrize(("limited", "name"), [(content, "MAX_NODES"), (forms, "MAX_FIELDS")])
+@pytest.mark.parametrize(("limited", "name"), [(content, "MAX_NODES"), (content, "MAX_CHAIN"), (forms, "MAX_FIELDS")])
 def test_counts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limited: object, name: str) -> None:
-    """A document with more objects or fields than the limit is given up on, not followed."""
+    """A document with more objects, actions or fields than the limit is given up on, not followed part of the way."""
     monkeypatch.setattr(limited, name, 3)
     fields = " ".join(f"{number} 0 R" for number in range(10, 15))
-    objects = {number: f"<< /T (f{number}) /FT /Tx >>" for number in range(10, 15)}
-    document = pdfs.document(catalog=f"/AcroForm << /Fields [{fields}] >>", objects=objects)
+    objects = {number: f"<< /T (f{number}) /FT /Tx /S /GoTo /Next {number + 1} 0 R >>" for number in range(10, 15)}
+    document = pdfs.document(catalog=f"/AcroForm << /Fields [{fields}] >> /OpenAction 10 0 R", objects=objects)
     assert cause(judge(tmp_path, document)) is R.PARSER_LIMIT
 
 

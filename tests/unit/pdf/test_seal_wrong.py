@@ -9,10 +9,14 @@ from typing import Any
 import pytest
 from pyhanko.sign.fields import SigSeedSubFilter
 
+import seal_pdfs
+import seal_pki
 import seals
+from seal_pdfs import make_pdf
+from seal_pki import DAY, ORGANISATION, SEALED_AT, make_pki
 from sealdrop.model import ArchiveId, CheckName, CheckOutcome, SealLevel
 from sealdrop.pdf.seal import verify_seal
-from seals import DAY, ORGANISATION, SEALED_AT, expect, flip, make_pdf, make_pki, reseal, revise, seal, timestamp
+from seals import expect, flip, reseal, revise, seal, timestamp
 
 B, T, LT, LTA = SealLevel
 PDF = make_pdf()
@@ -54,7 +58,7 @@ def _mixed_case(pdf: bytes, start: int, end: int) -> bytes:
     return pdf[:at] + pdf[at : at + 1].lower() + pdf[at + 1 :]
 
 
-def _evidence(pki: seals.Pki, crls: tuple[int, ...] = (0, 1)) -> Callable[[], bytes]:
+def _evidence(pki: seal_pki.Pki, crls: tuple[int, ...] = (0, 1)) -> Callable[[], bytes]:
     """Seal with a timestamp, and append the evidence that some of the revocation lists give."""
     return lambda: seals.add_evidence(seal(PDF, T, pki=pki), make_pki(), tuple(pki.crls[number] for number in crls))
 
@@ -63,7 +67,7 @@ ELSE = make_pki("Somebody Else")
 REVOKED = make_pki(revoked_at=SEALED_AT - DAY / 2)
 STALE = make_pki(crl_lifetime_days=0)
 SIGNED = seal(PDF, pki=ELSE, field_name="Theirs")
-FORM = revise(PDF, seals.add_text_field)
+FORM = revise(PDF, seal_pdfs.add_text_field)
 NESTED = PDF.replace(b"/Pages 2 0 R", b"/Pages 2 0 R /AcroForm " + b"[" * 20_000)
 LATER_NOW = {"now": SEALED_AT + DAY}
 
@@ -81,17 +85,17 @@ WRONG = [
     Wrong("the-original-itself", CheckName.PREFIX, lambda: PDF, text="not longer"),
     Wrong("shorter-than-the-original", CheckName.PREFIX, lambda: PDF, original=lambda: seal(PDF)),
     # page_count
-    Wrong("page-added-after", CheckName.PAGE_COUNT, lambda: revise(seal(PDF), seals.add_page)),
-    Wrong("page-added-with-the-seal", CheckName.PAGE_COUNT, lambda: seal(PDF, before=seals.add_page)),
+    Wrong("page-added-after", CheckName.PAGE_COUNT, lambda: revise(seal(PDF), seal_pdfs.add_page)),
+    Wrong("page-added-with-the-seal", CheckName.PAGE_COUNT, lambda: seal(PDF, before=seal_pdfs.add_page)),
     # one_new_signature
     Wrong("two-seals", CheckName.ONE_NEW_SIGNATURE, lambda: seal(seal(PDF), field_name="Second")),
-    Wrong("no-seal", CheckName.ONE_NEW_SIGNATURE, lambda: revise(PDF, seals.set_title)),
+    Wrong("no-seal", CheckName.ONE_NEW_SIGNATURE, lambda: revise(PDF, seal_pdfs.set_title)),
     Wrong("timestamp-instead", CheckName.ONE_NEW_SIGNATURE, lambda: timestamp(PDF)),
-    Wrong("strange-second", CheckName.ONE_NEW_SIGNATURE, lambda: revise(seal(PDF), seals.add_strange_signature)),
+    Wrong("strange-second", CheckName.ONE_NEW_SIGNATURE, lambda: revise(seal(PDF), seal_pdfs.add_strange_signature)),
     Wrong(
         "earlier-signature-removed",
         CheckName.ONE_NEW_SIGNATURE,
-        lambda: seal(SIGNED, before=seals.remove_fields),
+        lambda: seal(SIGNED, before=seal_pdfs.remove_fields),
         original=lambda: SIGNED,
         text="1 gone",
     ),
@@ -105,12 +109,12 @@ WRONG = [
     Wrong("past-the-end", CheckName.COVERAGE, _with_gap((0, 0, 0, 1))),
     Wrong("in-the-padding", CheckName.COVERAGE, _in_value(lambda pdf, _, end: flip(pdf, end + 9)), text="padding"),
     Wrong("two-spellings", CheckName.COVERAGE, _in_value(_mixed_case)),
-    Wrong("revision-in-between", CheckName.COVERAGE, lambda: seal(revise(PDF, seals.set_title)), text="between"),
+    Wrong("revision-in-between", CheckName.COVERAGE, lambda: seal(revise(PDF, seal_pdfs.set_title)), text="between"),
     # earlier_signatures
     Wrong(
         "earlier-signature-broken",
         CheckName.EARLIER_SIGNATURES,
-        lambda: seal(SIGNED, before=seals.rotate),
+        lambda: seal(SIGNED, before=seal_pdfs.rotate),
         original=lambda: SIGNED,
         text="Theirs",
     ),
@@ -153,7 +157,7 @@ WRONG = [
         expected=LATER_NOW,
     ),
     Wrong("revoked", CheckName.TRUSTED_CHAIN, _evidence(REVOKED), expected={"level": LT}, text="REVOKED"),
-    Wrong("not-a-seals-certificate", CheckName.TRUSTED_CHAIN, lambda: seal(PDF, pki=seals.swap_roles(make_pki()))),
+    Wrong("not-a-seals-certificate", CheckName.TRUSTED_CHAIN, lambda: seal(PDF, pki=seal_pki.swap_roles(make_pki()))),
     # organisation
     Wrong("another-organisation", CheckName.ORGANISATION, lambda: seal(PDF, pki=make_pki(organisation="Autre SARL"))),
     Wrong("longer-name", CheckName.ORGANISATION, lambda: seal(PDF, pki=make_pki(organisation=f"{ORGANISATION} Nord"))),
@@ -239,34 +243,39 @@ WRONG = [
         text="after its own timestamp",
     ),
     # later_revisions
-    Wrong("page-turned-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seals.rotate)),
-    Wrong("content-replaced-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seals.replace_content)),
-    Wrong("annotation-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seals.annotate)),
+    Wrong("page-turned-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seal_pdfs.rotate)),
+    Wrong("content-replaced-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seal_pdfs.replace_content)),
+    Wrong("annotation-later", CheckName.LATER_REVISIONS, lambda: revise(seal(PDF), seal_pdfs.annotate)),
     Wrong(
         "form-filled-in-later",
         CheckName.LATER_REVISIONS,
-        lambda: revise(seal(FORM), seals.fill_text_field),
+        lambda: revise(seal(FORM), seal_pdfs.fill_text_field),
         original=lambda: FORM,
         text="form",
     ),
     Wrong(
         "changed-after-the-timestamp",
         CheckName.LATER_REVISIONS,
-        lambda: revise(seal(PDF, LTA), seals.rotate),
+        lambda: revise(seal(PDF, LTA), seal_pdfs.rotate),
         expected={"level": LTA},
     ),
     Wrong("trailing-bytes", CheckName.LATER_REVISIONS, lambda: seal(PDF) + b"\nsomething else\n", text="follows"),
     Wrong("trailing-zeros", CheckName.LATER_REVISIONS, lambda: seal(PDF, LTA) + bytes(200), expected={"level": LTA}),
     Wrong(
-        "page-turned-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seals.rotate), text="(/Page)"
+        "page-turned-with-the-seal",
+        CheckName.LATER_REVISIONS,
+        lambda: seal(PDF, before=seal_pdfs.rotate),
+        text="(/Page)",
     ),
-    Wrong("content-replaced-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seals.replace_content)),
-    Wrong("content-dropped-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seals.drop_content)),
-    Wrong("annotation-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seals.annotate)),
+    Wrong(
+        "content-replaced-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.replace_content)
+    ),
+    Wrong("content-dropped-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.drop_content)),
+    Wrong("annotation-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.annotate)),
     Wrong(
         "form-filled-in-with-the-seal",
         CheckName.LATER_REVISIONS,
-        lambda: seal(FORM, before=seals.fill_text_field),
+        lambda: seal(FORM, before=seal_pdfs.fill_text_field),
         original=lambda: FORM,
     ),
     # archive_id
@@ -327,5 +336,5 @@ def test_what_cannot_be_looked_at_is_not_reached(tmp_path: Path, anchor: Path) -
 def test_information_about_the_document_may_change_with_the_seal(tmp_path: Path, anchor: Path) -> None:
     """A signer that renews the document information, as many do, is not refused for it."""
     sealed = tmp_path / "sealed.pdf"
-    sealed.write_bytes(seal(PDF, before=seals.set_title))
+    sealed.write_bytes(seal(PDF, before=seal_pdfs.set_title))
     assert verify_seal(sealed, expect(PDF, anchor)).first_failure is None

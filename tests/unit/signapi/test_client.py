@@ -525,7 +525,7 @@ class TestUnknown:
     @pytest.mark.parametrize(
         "answer",
         [
-            reply(404, {"errorMsg": "anything at all"}),
+            reply(404, {"errorMsg": "No such signature request"}),
             reply(200, {"errorMsg": "Signature request not found"}),
             reply(200, {"errorMsg": "x", "errorLabel": "SIGNATURE_REQUEST_NOT_FOUND"}),
             reply(200, {"errorMsg": "Demande de signature inconnue"}),
@@ -544,6 +544,7 @@ class TestUnknown:
             (reply(404, {"message": "not found"}), AccountRefused),
             (reply(404, {"errorMsg": ""}), AccountRefused),
             (reply(404, [{"errorMsg": "not found"}]), AccountRefused),
+            (reply(404, {"errorMsg": "There is no such call"}), AccountRefused),
             (reply(410, {"errorMsg": "not found"}), AccountRefused),
             (reply(500, {"errorMsg": "Signature request not found"}), Retryable),
             (reply(200, {"errorMsg": "Unknown error"}), Retryable),

@@ -1,0 +1,131 @@
+"""Stopping and starting in the middle loses and doubles nothing."""
+
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from running import (
+    QUICK,
+    KeptLog,
+    Running,
+    drop,
+    leftovers,
+    quicken,
+    receipt_of,
+    running_daemon,
+    running_service,
+    sha256,
+    stored,
+    unique,
+)
+from sealdrop.audit.check import verify_trail
+from sealdrop.config import load
+from sealdrop.daemon import Daemon
+from sealdrop.errors import ConfigurationError
+from sealdrop.logs import Log
+from sealdrop.model import State
+from sealdrop.pipeline import intake
+from sealdrop.sandbox.server import Sandbox
+from sealdrop.sandbox.service import Delays
+
+DOCUMENTS = 12
+
+
+def _at(state: State) -> Callable[[Running], bool]:
+    return lambda running: any(document.state is state for document in running.documents.values())
+
+
+@pytest.mark.parametrize("state", [state for state in State if state not in (State.REJECTED, State.FAILED)])
+def test_a_stop_at_any_state_loses_and_doubles_nothing(directory: Path, invoice: bytes, state: State) -> None:
+    """Stopped when the first document reaches a state, and started again: all delivered, one seal and deposit each."""
+    drops = [unique(invoice, number) for number in range(DOCUMENTS)]
+    delays = Delays(sign_s=0.3, archive_start_s=0.2, archive_s=0.3)
+    with Sandbox.start(directory, delays=delays) as sandbox:
+        quicken(sandbox.config_path)
+        with running_daemon(sandbox.config_path) as first:
+            for number, content in enumerate(drops):
+                drop(content, first.folder().inbound, f"{number}.pdf")
+            first.wait_for(lambda: _at(state)(first))
+        with running_daemon(sandbox.config_path) as second, stored(second.config) as ledger:
+            second.wait_for(lambda: ledger.counts().get("invoices", {}).get(State.DELIVERED, 0) == DOCUMENTS)
+        seals = Counter(seal.sha256 for seal in sandbox.seals())
+        deposits = Counter(deposit.sha256 for deposit in sandbox.deposits())
+    once = Counter(sha256(content) for content in drops)
+    assert seals == once
+    assert deposits == once
+    for number, content in enumerate(drops):
+        sealed = second.folder().outbound / f"{number}.pdf"
+        assert sealed.read_bytes().startswith(content)
+        assert receipt_of(sealed)["original"]["sha256"] == sha256(content)
+    assert leftovers(second.config) == []
+    assert verify_trail(second.config.service.state_dir / "audit").ok
+
+
+def test_the_sandbox_may_restart_too(directory: Path, invoice: bytes) -> None:
+    """The service goes away in the middle and comes back: the documents are delivered, sealed once each."""
+    with ExitStack() as daemon, ExitStack() as service:
+        sandbox = service.enter_context(Sandbox.start(directory, delays=Delays(sign_s=0.5)))
+        quicken(sandbox.config_path)
+        running = daemon.enter_context(running_daemon(sandbox.config_path))
+        for number in range(4):
+            drop(unique(invoice, number), running.folder().inbound, f"{number}.pdf")
+        running.wait_for(lambda: _at(State.SEALING)(running))
+        service.close()
+        running.wait_for(lambda: len(running.log.events("retry_scheduled")) > 0 or len(running.over()) == 4)
+        with Sandbox.start(directory, delays=QUICK) as again:
+            documents = running.wait_until_over(4)
+            assert Counter(seal.sha256 for seal in again.seals()) == Counter(
+                sha256(unique(invoice, number)) for number in range(4)
+            )
+    assert {document.state for document in documents} == {State.DELIVERED}
+
+
+def test_two_daemons_never_share_a_state_directory(directory: Path) -> None:
+    """A second service on the same state directory refuses to start and says why."""
+    with running_service(directory) as (sandbox, running):
+        log: Log = running.log
+        with pytest.raises(ConfigurationError, match="another sealdrop is running"):
+            Daemon(load(sandbox.config_path), log)
+
+
+def test_a_missing_folder_is_named_and_nothing_starts(directory: Path, tmp_path: Path) -> None:
+    """Folders that are missing, and were not asked to be created, are all named in one error."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        text = sandbox.config_path.read_text().replace("create_folders = true", "create_folders = false")
+        (tmp_path / "sandbox" / "other.toml").write_text(text)
+        with pytest.raises(ConfigurationError) as caught:
+            Daemon(load(tmp_path / "sandbox" / "other.toml"), KeptLog())
+    problems = "\n".join(caught.value.problems)
+    for place in ("service.state_dir", "folders.invoices.inbound", "folders.contracts.failed"):
+        assert place in problems
+    assert not (directory / "state" / "daemon").exists()
+
+
+def test_an_original_that_was_not_removed_is_not_sealed_again(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An original that cannot be removed is recognised, by this run and the next, which removes it; one seal."""
+
+    def refuse(*_: object) -> intake.Removal:
+        raise PermissionError("not now")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(intake, "remove_original", refuse)
+        with running_service(directory) as (_, running):
+            inbound = running.folder().inbound
+            drop(invoice, inbound, "once.pdf")
+            running.wait_until_over(1)
+            assert (inbound / "once.pdf").exists()
+            # Whatever comes after it is taken over, so the folder has been looked at again.
+            drop(unique(invoice, 1), inbound, "other.pdf")
+            running.wait_until_over(2)
+    with Sandbox.start(directory, delays=QUICK) as sandbox, running_daemon(sandbox.config_path) as again:
+        drop(unique(invoice, 2), again.folder().inbound, "last.pdf")
+        again.wait_until_over(1)
+        seals = sandbox.seals()
+    assert Counter(seal.sha256 for seal in seals)[sha256(invoice)] == 1
+    assert len(seals) == 3
+    assert leftovers(again.config) == []
