@@ -74,6 +74,7 @@ class Sealer(SimpleSigner):
         self._loaded = pki.seal.key
 
     def sign_raw(self, data: bytes, digest_algorithm: str) -> bytes:
+        """Sign, as pyHanko's signer does."""
         return self._loaded.sign(data, PKCS1v15(), get_pyca_cryptography_hash(digest_algorithm))
 
 

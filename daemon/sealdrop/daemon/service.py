@@ -26,7 +26,8 @@ from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
 from sealdrop.model import AuditHead, AuditRecord, Document, Event, State
-from sealdrop.pdf.jail import Jail, JailLimits
+from sealdrop.pdf.evidence import load_anchors
+from sealdrop.pdf.jail import Jail, JailedError, JailLimits
 from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
 from sealdrop.spool import Spool
@@ -59,7 +60,9 @@ class Daemon:
         self._on_broken: Callable[[], None] = lambda: None
         _check_folders(config)
         self._lock = _lock(self._state_dir)
+        self._jail = Jail(config.service.inspectors, JailLimits())
         try:
+            self._check_anchors()
             self._spool = Spool(self._state_dir / "spool")
             make_folder(self._spool.root, mode=0o700)
             trail = Trail.open(audit_folder(config))
@@ -68,12 +71,12 @@ class Daemon:
             self._trail_writer.flush()
             self._apis = {name: self._api(name) for name in config.accounts}
         except BaseException:
+            self._jail.close()
             os.close(self._lock)
             raise
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
-        self._jail = Jail(config.service.inspectors, JailLimits())
         self._schedule = Schedule()
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
@@ -81,6 +84,17 @@ class Daemon:
 
     def _link(self, head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
         return link(head, at, document, event, node=self._node)
+
+    def _check_anchors(self) -> None:
+        """Read every trust anchor, in a child process, which is warm then for the first document."""
+        problems = []
+        for name, account in self.config.accounts.items():
+            try:
+                self._jail.run(load_anchors, account.trust_anchors)
+            except JailedError as error:
+                problems.append(f"accounts.{name}.trust_anchors: {error.text}")
+        if problems:
+            raise ConfigurationError(str(self.config.source), problems)
 
     def _api(self, name: str) -> SignApi:
         largest = self.config.largest_document_bytes(name)

@@ -22,7 +22,7 @@ _CHANGING = tuple(
     field.name for field in fields(Document) if field.name not in {*FIXED_FIELDS, "first_seq", "last_seq"}
 )
 
-# The statements of every step, built once: building them anew took twice as long as all the rest of a transaction.
+# The statements of every step, built once: building them anew took longer than all the rest of a transaction.
 _ADD = insert(document)
 _HELD = update(document).where(
     document.c.id == bindparam("seen_id"),

@@ -17,8 +17,7 @@ from io import BytesIO
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.reader import HistoricalResolver
 
-from sealdrop.pdf.reader import Reader, entry
-from sealdrop.pdf.signatures import Unsound
+from sealdrop.pdf.reader import Reader, Unsound, entry
 
 _CATALOGUE = frozenset({"/AcroForm", "/DSS", "/Extensions", "/Metadata", "/Perms", "/Version"})
 _FORM = frozenset({"/DA", "/DR", "/Fields", "/NeedAppearances", "/SigFlags"})

@@ -88,13 +88,13 @@ class JailLimitExceeded(SealdropError):
 class JailedError(SealdropError):
     """The function raised; ``kind`` is the name of the exception's class, ``text`` its (shortened) message.
 
-    The text may quote what the function worked on.
+    The text may quote what the function worked on, so it is not part of what this error says of itself.
     """
 
     def __init__(self, kind: str, text: str) -> None:
         self.kind = kind
         self.text = text
-        super().__init__(f"{kind}: {text}")
+        super().__init__(f"the jailed function raised {kind}")
 
 
 class JailUnavailable(Retryable):

@@ -45,6 +45,10 @@ _LONGEST_OBJECT_BYTES = 1 << 20  # pyHanko reserves 16 KiB for a value, others u
 _BUFFER_BYTES = 16 << 10
 
 
+class Unsound(Exception):
+    """A PDF, or a signature in it, is not as it must be; the text says what is wrong."""
+
+
 class Slice(io.RawIOBase):
     """The first ``size_bytes`` bytes of an open file, with a position of its own; closing it leaves the file open."""
 
@@ -103,11 +107,11 @@ class Reader(PdfFileReader):
         """Return how many pages the page tree says it has.
 
         Raises:
-            ValueError: it does not say.
+            Unsound: it does not say.
         """
         count = self.root["/Pages"]["/Count"]
         if not isinstance(count, int) or count < 0:
-            raise ValueError("the page tree has no count")
+            raise Unsound("the page tree has no count")
         return int(count)
 
     def cache_get_indirect_object(self, generation: int, idnum: int) -> generic.PdfObject | None:
@@ -125,7 +129,7 @@ class Reader(PdfFileReader):
         raw = self.read_at(place, _LONGEST_OBJECT_BYTES)
         value = _LONG_HEX.search(raw)
         end = raw.find(b"endobj", value.end()) if value else -1
-        if value is None or end < 0 or self.encrypted:
+        if value is None or end < 0 or "/Encrypt" in self.trailer_view:
             return
         rest = io.BytesIO(raw[: value.start()] + b"<>" + raw[value.end() : end] + b"endobj")
         try:
@@ -156,14 +160,14 @@ def open_pdf(file: BinaryIO, size_bytes: int) -> Reader:
     """Return a reader of the first ``size_bytes`` bytes of ``file``, which are a PDF that opens without a password.
 
     Raises:
-        ValueError: it does not begin as a PDF does, or needs a password. pyHanko may raise anything else.
+        Unsound: it does not begin as a PDF does, or needs a password. pyHanko may raise anything else.
     """
     file.seek(0)
     if file.read(len(PDF_HEADER)) != PDF_HEADER:
-        raise ValueError("it does not begin as a PDF does")
+        raise Unsound("it does not begin as a PDF does")
     reader = Reader(file, size_bytes)
     if reader.encrypted and reader.decrypt(b"").status == AuthStatus.FAILED:
-        raise ValueError("it needs a password")
+        raise Unsound("it needs a password")
     return reader
 
 

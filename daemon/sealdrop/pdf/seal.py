@@ -48,10 +48,9 @@ from sealdrop.model import (
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_sealing_revision
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, hash_beginning, open_pdf
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, open_pdf
 from sealdrop.pdf.signatures import (
     SignatureField,
-    Unsound,
     changes_since,
     check_coverage,
     check_end,

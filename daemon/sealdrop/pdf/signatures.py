@@ -21,7 +21,7 @@ from pyhanko.sign.validation.generic_cms import get_hash_spec_for_tst_digest, va
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
-from sealdrop.pdf.reader import Reader, entry
+from sealdrop.pdf.reader import Reader, Unsound, entry
 
 # SHA-256 and better (ETSI TS 119 312, 8.3).
 STRONG_DIGESTS = frozenset(
@@ -38,10 +38,6 @@ _TAIL_BYTES = 64
 
 # A digest algorithm's parameters are absent, or NULL (RFC 5754, 2).
 _NO_PARAMETERS = (b"", b"\x05\x00")
-
-
-class Unsound(Exception):
-    """A signature, or the file around it, is not as it must be; the text says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,9 +184,12 @@ def check_structure(contents: bytes, signature: EmbeddedPdfSignature) -> None:
         raise Unsound("the signature's container does not name the signer's digest algorithm")
     if any(algorithm["parameters"].dump() not in _NO_PARAMETERS for algorithm in algorithms):
         raise Unsound("a digest algorithm has parameters")
+    certificates = [choice.chosen for choice in signed_data["certificates"] if choice.name == "certificate"]
+    if any(certificate["signature_value"].contents[:1] != b"\0" for certificate in certificates):
+        raise Unsound("the signature of a certificate is not of whole bytes")
     by_key = signer["sid"].name == "subject_key_identifier"
     version = "v3" if by_key else "v1"
-    plain = all(choice.name == "certificate" for choice in signed_data["certificates"])
+    plain = len(certificates) == len(signed_data["certificates"])
     if signer["version"].native != version or (plain and signed_data["version"].native != version):
         raise Unsound("the signature's container has a version that its content does not have")
     if not by_key and signer["sid"].chosen["issuer"].dump() != signature.signer_cert.issuer.dump():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sealdrop.config import Account, Seal
 from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verification
-from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
+from sealdrop.pdf.jail import Jail, JailLimitExceeded
 from sealdrop.pdf.seal import Expectation, verify_seal
 
 TRIES = 2
@@ -16,8 +16,11 @@ def verify(
 ) -> Verification:
     """Return the report on the sealed PDF of ``document``.
 
-    Never raises because of the PDF: a verification that breaks, or exceeds the jail's limits twice, is a report whose
-    first check failed.
+    Never raises because of the PDF: a verification that exceeds the jail's limits twice is a report whose first check
+    failed.
+
+    Raises:
+        JailedError: something beside the PDF is in the way, a trust anchor's file perhaps.
     """
     expected = Expectation(
         original_size_bytes=document.size_bytes,
@@ -35,7 +38,7 @@ def verify(
     for _ in range(TRIES):
         try:
             return jail.run(verify_seal, sealed, expected)
-        except (JailLimitExceeded, JailedError) as error:
+        except JailLimitExceeded as error:
             trouble = str(error)
     rest = (Check(name, CheckOutcome.NOT_REACHED, "the file could not be examined") for name in list(CheckName)[1:])
     return Verification(checks=(Check(CheckName.READABLE, CheckOutcome.FAILED, trouble), *rest))

@@ -106,11 +106,11 @@ class Service:
             for request in requests:
                 if request.status is Status.SIGN_FAILED:
                     raise BadRequest(f"signature request {request.id} is SIGN_FAILED and cannot be signed")
-            for request in requests:
-                if request.status is Status.SIGN_CREATED:
-                    fault = self._plan.take(operation, SEAL_FAULTS)
-                    await asyncio.to_thread(self._store.start, request.id, fault)
-                    self._follow(request.id)
+            new = [request.id for request in requests if request.status is Status.SIGN_CREATED]
+            faults = {identifier: self._plan.take(operation, SEAL_FAULTS) for identifier in new}
+            await asyncio.to_thread(self._store.start, faults)
+            for identifier in new:
+                self._follow(identifier)
         if not wait:
             return [await self.find(identifier, None) for identifier in identifiers]
         return [await self._when_sealed(identifier) for identifier in identifiers]

@@ -20,7 +20,7 @@ import json
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -148,10 +148,21 @@ class Store:
             rows = self._database.execute(f"{query} ORDER BY position", tuple(statuses)).fetchall()
         return [_request(row) for row in rows]
 
-    def start(self, identifier: str, fault: Fault | None) -> None:
-        """Commit that the request is being sealed, with the fault that is to spoil it."""
-        words = None if fault is None else fault.to_json()
-        self._update(identifier, Status.SIGN_CREATED, status=Status.SIGN_IN_PROGRESS, fault=words)
+    def start(self, faults: Mapping[str, Fault | None]) -> None:
+        """Commit that these requests are being sealed, all or none, each with the fault that is to spoil it."""
+        with self._transaction() as database:
+            database.executemany(
+                "UPDATE requests SET status = ?, fault = ? WHERE id = ? AND status = ?",
+                [
+                    (
+                        Status.SIGN_IN_PROGRESS,
+                        None if fault is None else fault.to_json(),
+                        identifier,
+                        Status.SIGN_CREATED,
+                    )
+                    for identifier, fault in faults.items()
+                ],
+            )
 
     def fail(self, identifier: str, before: Status, after: Status, reason: str) -> Request:
         """Commit that the request failed."""

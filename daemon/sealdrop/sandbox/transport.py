@@ -9,6 +9,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
@@ -25,6 +26,7 @@ BACKLOG = 128
 _TRANSPORT_KEY = "sealdrop.transport"
 _WATCH_S = 0.02
 _GRACE_S = 3.0  # for answers under way when the sandbox is told to stop
+_GOODBYE_S = 0.2  # for their last bytes to leave
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # linger for no time at all: what is unsent is dropped, and a reset sent
 
 
@@ -164,11 +166,9 @@ class Server(uvicorn.Server):
         """End: answers under way are finished if that is soon done, then all connections are dropped."""
         await self._gate.stop()
         self.stop_listening()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GRACE_S):
-                while any(_is_answering(connection) for connection in self._connections()):
-                    await asyncio.sleep(_WATCH_S)
+        await _until(lambda: not any(_is_answering(connection) for connection in self._connections()), _GRACE_S)
         # A goodbye in TLS waits for the peer's, which an idle client is in no hurry to send.
+        await _until(lambda: not self._connections(), _GOODBYE_S)
         for connection in self._connections():
             connection.transport.abort()
         await super().shutdown(sockets)
@@ -180,6 +180,12 @@ class Server(uvicorn.Server):
 def _is_answering(connection: Protocol) -> bool:
     # uvicorn declares the cycle as always there, but a connection has none before its first request.
     cycle: object | None = connection.cycle
-    return (cycle is not None and not connection.cycle.response_complete) or (
-        connection.transport.get_write_buffer_size() > 0
-    )
+    return cycle is not None and not connection.cycle.response_complete
+
+
+async def _until(done: Callable[[], bool], limit_s: float) -> None:
+    """Wait until ``done``, but not longer than ``limit_s``; uvicorn tells nobody when a connection ends."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(limit_s):
+            while not done():  # noqa: ASYNC110 - for the reason above
+                await asyncio.sleep(_WATCH_S)

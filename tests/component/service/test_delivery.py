@@ -75,7 +75,7 @@ def test_a_folder_without_archiving_gets_a_plain_seal(directory: Path, invoice: 
 
 
 def test_unfit_files_come_back_with_their_reason_and_are_never_sent(directory: Path) -> None:
-    """An encrypted PDF and a text file are given back with a reason for people and one for programs; no seal is made."""
+    """An encrypted PDF and a text file come back with a reason for people and one for programs; no seal is made."""
     with running_service(directory) as (sandbox, running):
         drop(samples.encrypted(), running.folder().inbound, "Fiche de paie.pdf")
         drop(samples.not_a_pdf(), running.folder().inbound, "notes.pdf")

@@ -171,6 +171,16 @@ def test_what_a_crash_cannot_have_left_stops_the_daemon(directory: Path, records
     assert read_files(directory) == before
 
 
+def test_earlier_day_is_never_completed(written: Path, records: Records) -> None:
+    """A record that is missing at the end of an earlier day was not lost in a crash, and is not put back."""
+    first = min(written.iterdir())
+    first.write_bytes(b"".join(first.read_bytes().splitlines(keepends=True)[:-1]))
+    before = read_files(written)
+    with pytest.raises(Fatal, match="does not hold record 2"):
+        Trail.open(written).append(records[1:])
+    assert read_files(written) == before
+
+
 def remove(path: Path) -> None:
     """Remove the newest file."""
     path.unlink()
@@ -268,21 +278,23 @@ def test_one_flush_a_call_and_a_day(directory: Path, records: Records, monkeypat
 
 @pytest.mark.parametrize("call", ["pwrite", "fsync"])
 @pytest.mark.parametrize("reopened", [False, True])
+@pytest.mark.parametrize("known", [1, 3], ids=["same day", "next day"])
 def test_failed_write_is_made_again_in_full(
-    directory: Path, records: Records, monkeypatch: pytest.MonkeyPatch, call: str, reopened: bool
+    directory: Path, records: Records, monkeypatch: pytest.MonkeyPatch, call: str, reopened: bool, known: int
 ) -> None:
     """After a failed write or flush the same records are written again, for the flush of the first may be lost."""
     opened = Trail.open(directory)
-    opened.append(records[:1])
+    opened.append(records[:known])
     calls = Calls(monkeypatch)
     calls.fail[call] = OSError(errno.EIO, "I/O error")
+    more = records[known : known + 2]
     with pytest.raises(Retryable):
-        opened.append(records[1:3])
+        opened.append(more)
     calls.take()
     opened = Trail.open(directory) if reopened else opened
-    assert opened.append(records[1:3]) == head_of(records[2])
+    assert opened.append(more) == head_of(more[-1])
     assert calls.take()[-2:] == ["pwrite", "fsync"]
-    assert read_files(directory) == expected_files(records[:3])
+    assert read_files(directory) == expected_files(records[: known + 2])
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ def test_exceptions_come_back_by_name(jail: Jail, function: object, arguments: t
     with pytest.raises(JailedError, match=kind) as caught:
         jail.run(function, *arguments)  # type: ignore[arg-type]
     assert caught.value.kind == kind
+    assert not caught.value.text or caught.value.text not in str(caught.value)
     assert jail.run(os.getpid) == child
 
 
@@ -186,8 +187,9 @@ def test_a_child_gives_up_what_it_does_not_need(jail: Jail, tmp_path: Path) -> N
     assert jail.run(resource.getrlimit, resource.RLIMIT_CORE) == (0, 0)
     assert jail.run(os.getpriority, os.PRIO_PROCESS, 0) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
     assert {jail.run(os.readlink, f"/proc/self/fd/{stream}") for stream in (0, 1, 2)} == {"/dev/null"}
-    with pytest.raises(JailedError, match="File too large"):
+    with pytest.raises(JailedError) as caught:
         jail.run((tmp_path / "new").write_text, "text")
+    assert "File too large" in caught.value.text
 
 
 def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:

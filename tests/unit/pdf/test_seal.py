@@ -3,9 +3,11 @@
 import hashlib
 import pickle
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from pypdf import PdfWriter
 
 import seal_pdfs
 from seal_pdfs import make_pdf
@@ -104,6 +106,19 @@ def test_a_visible_seal(sealed: Path, anchor: Path) -> None:
     pdf = make_pdf()
     sealed.write_bytes(seal(pdf, SealLevel.LTA, box=(100, 100, 300, 160)))
     assert verify_seal(sealed, expect(pdf, anchor, level=SealLevel.LTA)).first_failure is None
+
+
+@pytest.mark.parametrize(("password", "failure"), [("", None), ("secret", CheckName.READABLE)])
+def test_an_encrypted_document(sealed: Path, anchor: Path, password: str, failure: CheckName | None) -> None:
+    """An encrypted document passes if it opens without a password, and fails if it does not."""
+    writer = PdfWriter(clone_from=BytesIO(make_pdf()))
+    writer.encrypt(password, "owner", algorithm="AES-256")
+    out = BytesIO()
+    writer.write(out)
+    pdf = out.getvalue()
+    sealed.write_bytes(seal(pdf, SealLevel.LTA, before=lambda writer: writer.encrypt(password) and None))
+    found = verify_seal(sealed, expect(pdf, anchor, level=SealLevel.LTA)).first_failure
+    assert (found.name if found else None) == failure
 
 
 def test_an_empty_signature_field_may_be_filled(sealed: Path, anchor: Path) -> None:

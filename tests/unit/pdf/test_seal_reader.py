@@ -8,7 +8,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from seal_pdfs import make_pdf
 from sealdrop.model import SealLevel
-from sealdrop.pdf.reader import Reader, Slice, hash_beginning, open_pdf
+from sealdrop.pdf.reader import Reader, Slice, Unsound, hash_beginning, open_pdf
 from seals import seal
 
 
@@ -77,5 +77,5 @@ def test_a_pdf_that_begins_with_something_else_is_none(tmp_path: Path) -> None:
     """The header has to be at byte 0."""
     path = tmp_path / "file"
     path.write_bytes(b" " + make_pdf())
-    with path.open("rb") as file, pytest.raises(ValueError, match="does not begin"):
+    with path.open("rb") as file, pytest.raises(Unsound, match="does not begin"):
         open_pdf(file, path.stat().st_size)

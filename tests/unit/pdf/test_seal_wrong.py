@@ -262,18 +262,16 @@ WRONG = [
     Wrong("trailing-bytes", CheckName.LATER_REVISIONS, lambda: seal(PDF) + b"\nsomething else\n", text="follows"),
     Wrong("trailing-zeros", CheckName.LATER_REVISIONS, lambda: seal(PDF, LTA) + bytes(200), expected={"level": LTA}),
     Wrong(
-        "page-turned-with-the-seal",
+        "page-turned-with-it",
         CheckName.LATER_REVISIONS,
         lambda: seal(PDF, before=seal_pdfs.rotate),
         text="(/Page)",
     ),
+    Wrong("content-replaced-with-it", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.replace_content)),
+    Wrong("content-dropped-with-it", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.drop_content)),
+    Wrong("annotation-with-it", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.annotate)),
     Wrong(
-        "content-replaced-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.replace_content)
-    ),
-    Wrong("content-dropped-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.drop_content)),
-    Wrong("annotation-with-the-seal", CheckName.LATER_REVISIONS, lambda: seal(PDF, before=seal_pdfs.annotate)),
-    Wrong(
-        "form-filled-in-with-the-seal",
+        "form-filled-in-with-it",
         CheckName.LATER_REVISIONS,
         lambda: seal(FORM, before=seal_pdfs.fill_text_field),
         original=lambda: FORM,
