@@ -35,7 +35,7 @@ walls: $(VENV)/ready  ## Check that imports keep to the layers of the design
 	$(BIN)/lint-imports --no-cache
 
 $(VENV)/ready: .ci/requirements.lock pyproject.toml
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement .ci/requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

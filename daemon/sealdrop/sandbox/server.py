@@ -30,7 +30,7 @@ from sealdrop.sandbox.record import Entry, Record
 from sealdrop.sandbox.service import Delays, Service
 from sealdrop.sandbox.store import Store
 from sealdrop.sandbox.tls import server_context
-from sealdrop.sandbox.transport import BACKLOG, Gate, Protocol, Server, bind
+from sealdrop.sandbox.transport import BACKLOG, Gate, Protocol, Server, listen
 
 DEFAULT_PORT = 8443
 _KEEP_ALIVE_S = 75
@@ -99,11 +99,12 @@ class Sandbox(AbstractContextManager["Sandbox"]):
         delays: Delays | None = None,
         answers: Answers | None = None,
         faults_file: Path | None = None,
+        preferred_port: int = 0,
     ) -> Self:
         """Return a sandbox that answers calls.
 
-        ``port`` 0 means that of the last time, or any that is free. ``faults_file`` takes the place of ``faults.json``
-        in the directory.
+        ``port`` 0 means that of the last time; where there was none ``preferred_port``, or if that is taken any that is
+        free. ``faults_file`` takes the place of ``faults.json`` in the directory.
 
         Raises:
             SandboxError: the directory is another sandbox's, the port is taken, or something in the directory cannot
@@ -117,7 +118,7 @@ class Sandbox(AbstractContextManager["Sandbox"]):
                 plan = FaultPlan(faults_file or places.faults, places.used_faults)
                 plan.faults()
                 previous_port = _previous_port(places)
-                listener = bind(port or previous_port or 0)
+                listener = _listener(port or previous_port or 0, preferred_port)
                 closing.callback(listener.close)
                 store = Store(places.state, places.archive)
                 closing.callback(store.close)
@@ -211,9 +212,14 @@ def serve(
     # Blocked in this thread, and so in all that it starts: signals wait for sigtimedwait and interrupt nothing.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        directory = directory.absolute()
-        chosen = port or _first_port(_Places(directory))
-        with Sandbox.start(directory, chosen, delays=delays, answers=answers, faults_file=faults_file) as sandbox:
+        with Sandbox.start(
+            directory,
+            port or 0,
+            delays=delays,
+            answers=answers,
+            faults_file=faults_file,
+            preferred_port=DEFAULT_PORT,
+        ) as sandbox:
             sys.stdout.write(f"sealdrop sandbox ready: {sandbox.url} (configuration: {sandbox.config_path})\n")
             sys.stdout.flush()
             while signal.sigtimedwait(_SIGNALS, _LOOK_S) is None:
@@ -243,15 +249,11 @@ def _previous_port(places: _Places) -> int | None:
     return int(places.port.read_text()) if places.port.exists() else None
 
 
-def _first_port(places: _Places) -> int:
-    """Return the well-known port if this directory has none yet and nobody else uses it, else 0."""
-    if places.port.exists():
-        return 0
-    try:
-        bind(DEFAULT_PORT).close()
-    except SandboxError:
-        return 0
-    return DEFAULT_PORT
+def _listener(port: int, preferred_port: int) -> socket.socket:
+    if not port and preferred_port:
+        with contextlib.suppress(SandboxError):
+            return listen(preferred_port)
+    return listen(port)
 
 
 def _config(api: Api, pki: Pki) -> uvicorn.Config:

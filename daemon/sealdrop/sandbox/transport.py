@@ -57,8 +57,8 @@ def cut(scope: "Scope") -> None:
     transport.close()
 
 
-def bind(port: int) -> socket.socket:
-    """Return a socket that has ``port`` of the loopback address; 0 means any that is free.
+def listen(port: int) -> socket.socket:
+    """Return a socket that listens on ``port`` of the loopback address; 0 means any that is free.
 
     Raises:
         SandboxError: the port is taken.
@@ -67,6 +67,7 @@ def bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen(BACKLOG)  # only now is the port ours alone: two sockets may bind one, if neither listens
     except OSError as error:
         listener.close()
         raise SandboxError(f"port {port} cannot be used: {error.strerror}") from error
@@ -116,7 +117,7 @@ class Gate:
         await asyncio.sleep(seconds)
         while True:
             with contextlib.suppress(SandboxError):  # somebody took the port meanwhile; they may give it back
-                await server.listen_again(bind(self._port))
+                await server.listen_again(listen(self._port))
                 self._reopening = None
                 return
             await asyncio.sleep(_WATCH_S)

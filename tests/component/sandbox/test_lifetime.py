@@ -25,14 +25,21 @@ import sys
 from pathlib import Path
 from sealdrop.sandbox.server import serve
 from sealdrop.sandbox.service import Delays
-serve(Path(sys.argv[1]), delays=Delays(0.01, 0.01, 0.01))
+serve(Path(sys.argv[1]), int(sys.argv[2]), delays=Delays(0.01, 0.01, 0.01))
 """
+
+
+def free_port() -> int:
+    """Return a port that nobody uses just now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager
 def served(directory: Path, *, crash_at: str = "") -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run a sandbox as a process of its own; yield it with its one line. ``crash_at`` is run in it first."""
-    command = [sys.executable, "-c", crash_at + SERVE, str(directory)]
+    port = 0 if (directory / "sealdrop.toml").exists() else free_port()
+    command = [sys.executable, "-c", crash_at + SERVE, str(directory), str(port)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -84,6 +91,18 @@ def test_a_port_in_use_is_an_error(directory: Path) -> None:
             Sandbox.start(directory, port)
     with Sandbox.start(directory, delays=AT_ONCE):
         pass
+
+
+def test_a_preferred_port_is_taken_where_it_is_free(tmp_path: Path, directory: Path) -> None:
+    """A new directory gets the preferred port, a second one another, and the first keeps its own without asking."""
+    preferred = free_port()
+    other = tmp_path / "other"
+    with Sandbox.start(directory, preferred_port=preferred) as first:
+        assert first.port == preferred
+        with Sandbox.start(other, preferred_port=preferred) as second:
+            assert second.port != preferred
+    with Sandbox.start(directory, preferred_port=free_port()) as again:
+        assert again.port == preferred
 
 
 def test_damaged_keys_are_an_error(directory: Path) -> None:
@@ -218,12 +237,6 @@ def test_the_configuration_works_as_it_is(start: StartSandbox) -> None:
     assert (contracts.seal.level, contracts.seal.archive) == (SealLevel.B, False)
     assert invoices.inbound == sandbox.directory / "invoices" / "inbound"
     assert settings.service.create_folders
-
-
-def free_port() -> int:
-    """Return a port that nobody uses just now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_the_configuration_follows_the_port_and_keeps_its_edits(directory: Path) -> None:

@@ -4,6 +4,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,31 @@ def _passes(content: bytes) -> bool:
     anchor.write_bytes(make_pki().root.pem)
     sealed.write_bytes(content)
     return verify_seal(sealed, expect(PDF, anchor)).first_failure is None
+
+
+SHA256_AND_NULL = bytes.fromhex("6086480165030402010500")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "last"),
+    [
+        pytest.param(b"\x02\x01\x01\x31", b"\x02\x01\x03\x31", False, id="container-version"),
+        pytest.param(SHA256_AND_NULL, SHA256_AND_NULL[:-2] + b"\x04\0", False, id="container-digest-parameters"),
+        pytest.param(SHA256_AND_NULL, SHA256_AND_NULL[:-1] + b"\x01", False, id="container-digest-not-der"),
+        pytest.param(SHA256_AND_NULL[:9], SHA256_AND_NULL[:8] + b"\x02", False, id="container-digest-another"),
+        pytest.param(
+            SHA256_AND_NULL + b"\xa0", SHA256_AND_NULL[:-2] + b"\x04\0\xa0", True, id="signer-digest-parameters"
+        ),
+        pytest.param(b"Example Trust CA", b"example Trust CA", True, id="issuer-in-other-letters"),
+        pytest.param(b"\x03\x82\x01\x01\0", b"\x03\x82\x01\x01\x04", False, id="bits-of-a-certificates-signature"),
+    ],
+)
+def test_what_nothing_protects_is_looked_at(old: bytes, new: bytes, last: bool) -> None:
+    """A change in a part of the signature's container that no digest covers is found, though it does no harm."""
+    value = bytes.fromhex(SEALED[VALUE:PADDING].decode("ascii"))
+    at = value.rindex(old) if last else value.index(old)
+    changed = (value[:at] + new + value[at + len(old) :]).hex().upper().encode("ascii")
+    assert not _passes(SEALED[:VALUE] + changed + SEALED[PADDING:])
 
 
 # The seal's value is most of the file, and all that no digest covers: it gets half of the examples.
