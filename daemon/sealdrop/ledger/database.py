@@ -66,8 +66,18 @@ class Database:
 
     @classmethod
     def at_url(cls, url: str) -> Self:
-        """Return the database at an SQLAlchemy URL; nothing is connected yet."""
-        engine = create_engine(url, hide_parameters=True)
+        """Return the database server's database at an SQLAlchemy URL; nothing is connected yet.
+
+        Raises:
+            Fatal: it is no such URL, its driver is not installed, or it is an SQLite file's (give its path instead:
+                what keeps a file safe is set up there).
+        """
+        try:
+            engine = create_engine(url, hide_parameters=True)
+        except (sqlalchemy_errors.SQLAlchemyError, ImportError) as error:
+            raise Fatal("the ledger's URL cannot be used: it is malformed, or its driver is not installed") from error
+        if engine.dialect.name == "sqlite":
+            raise Fatal("a ledger in a file is given by its path, not by a URL")
         return cls(engine, engine.url.render_as_string(hide_password=True))
 
     @classmethod
@@ -155,6 +165,9 @@ class Database:
             raise self._of_driver(error, str(error)) from error
         except (PydanticSerializationError, UnicodeEncodeError, OverflowError) as error:
             raise Unrecordable(f"the ledger cannot hold a value: {error}") from error
+        except ValueError as error:
+            # A row's own: a state that is none, a report that is not one. What it holds is a document's.
+            raise self._damaged(f"a row cannot be understood, {type(error).__name__}") from error
 
     def _in_our_words(self, error: sqlalchemy_errors.SQLAlchemyError) -> SealdropError:
         orig = error.orig if isinstance(error, sqlalchemy_errors.StatementError) else None
@@ -199,9 +212,13 @@ def _sqlite_engine(uri: str) -> Engine:
         connection = sqlite3.connect(
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True)

@@ -52,7 +52,7 @@ class Ledger(LedgerReader):
 
     @classmethod
     def open(cls, where: Path | str, *, link: Link, clock: Clock) -> Self:
-        """Return the ledger at ``where``, with the present schema: an SQLite file's path, or an SQLAlchemy URL.
+        """Return the ledger at ``where``, with the present schema: an SQLite file's path, or a server's URL.
 
         A new file is readable by its owner only. A file up to `QUICK_CHECK_BYTES` is looked over for damage.
 

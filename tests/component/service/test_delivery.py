@@ -7,13 +7,17 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from PIL import Image
+from pypdf import PdfReader
+from pypdf.generic import RectangleObject
 
-from running import drop, leftovers, receipt_of, running_service, sha256, unique
+from running import QUICK, drop, leftovers, quicken, receipt_of, running_daemon, running_service, sha256, unique
 from sealdrop.model import CheckName, State
 from sealdrop.pipeline.deliver import NAME_MAX_BYTES
 from sealdrop.receipt import RECEIPT_SUFFIX
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.pki import Pki
+from sealdrop.sandbox.server import Sandbox
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -159,3 +163,64 @@ def test_two_hundred_pdfs_at_once_under_all_kinds_of_names(directory: Path, invo
         if len((sealed.name + RECEIPT_SUFFIX).encode()) < NAME_MAX_BYTES - 10:
             assert document.published_name == document.name
     assert leftovers(running.config) == []
+
+
+VISIBLE = """
+[folders.contracts.seal.visible]
+image = "mark.png"
+page = 2
+x = 40
+y = 60
+
+[[folders.contracts.seal.visible.lines]]
+text = "Sealed by Demo Organisation"
+font_size = 9
+"""
+
+
+def test_a_visible_seal_stands_on_the_page_asked_for(directory: Path) -> None:
+    """A folder's visible seal reaches the service whole: an image and a line, on page 2, at the position asked for."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path)
+        Image.new("RGB", (120, 50), "navy").save(directory / "mark.png")
+        sandbox.config_path.write_text(sandbox.config_path.read_text() + VISIBLE)
+        with running_daemon(sandbox.config_path) as running:
+            drop(samples.long_report(3), running.folder("contracts").inbound, "seen.pdf")
+            (document,) = running.wait_until_over(1)
+            assert document.state is State.DELIVERED, document.reason_detail
+    reader = PdfReader(running.folder("contracts").outbound / "seen.pdf")
+    widgets = [page.get("/Annots") or [] for page in reader.pages]
+    assert [len(each) for each in widgets] == [0, 1, 0]
+    rectangle = RectangleObject(widgets[1][0].get_object()["/Rect"])
+    assert (rectangle.left, rectangle.bottom) == (40, 60)
+    assert rectangle.width > 20
+    assert rectangle.height > 10
+
+
+def test_a_service_that_seals_while_we_wait(directory: Path, invoice: bytes) -> None:
+    """With mode SYNC the sign call answers SIGNED, and everything else goes as always."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path)
+        text = sandbox.config_path.read_text()
+        sandbox.config_path.write_text(text.replace("poll_first_s", 'mode = "SYNC"\npoll_first_s'))
+        with running_daemon(sandbox.config_path) as running:
+            drop(invoice, running.folder().inbound, "now.pdf")
+            (document,) = running.wait_until_over(1)
+        assert document.state is State.DELIVERED, document.reason_detail
+        assert len(sandbox.seals()) == len(sandbox.deposits()) == 1
+    statuses = [step.status for step in document.remote.steps]
+    assert statuses[:2] == ["SIGN_CREATED", "SIGNED"]
+
+
+def test_what_the_service_writes_is_not_for_others(directory: Path, invoice: bytes) -> None:
+    """State is the service's alone; what it delivers may be read by those who share the folder, and by nobody else."""
+    with running_service(directory) as (_, running):
+        outbound = running.folder("contracts").outbound
+        outbound.chmod(0o2770)
+        drop(invoice, running.folder("contracts").inbound, "sub/shared.pdf")
+        running.wait_until_over(1)
+    for path in (outbound / "sub" / "shared.pdf", outbound / "sub" / "shared.pdf.receipt.json"):
+        assert path.stat().st_mode & 0o777 == 0o660
+    assert (outbound / "sub").stat().st_mode & 0o777 == 0o770
+    state = running.config.service.state_dir
+    assert [path for path in state.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []

@@ -91,6 +91,26 @@ def test_damage_that_shows_later_is_fatal(filled: Path, clock: StoppedClock, mon
         ledger.originals_standing("invoices")
 
 
+@pytest.mark.parametrize("change", ["state = 'secret'", "identity = 'secret'", "remote = 'secret'"])
+def test_row_that_makes_no_sense_is_fatal(filled: Path, clock: StoppedClock, change: str) -> None:
+    """A row that was changed into something impossible stops the daemon, and is not shown in the error."""
+    execute(filled, f"UPDATE document SET {change}")  # noqa: S608 (our own)
+    with reopen(filled, clock) as ledger, pytest.raises(Fatal, match="cannot be understood") as caught:
+        ledger.find("1.pdf")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["no url", "sqlite:////tmp/x", "nosuch://u:secret@h/d", "postgresql+nosuchdriver://u:secret@h/d"],
+)
+def test_url_that_cannot_be_used_is_refused(clock: StoppedClock, url: str) -> None:
+    """A ledger's URL that leads nowhere is an error of ours, which does not tell the password."""
+    with pytest.raises(Fatal) as caught:
+        Ledger.open(url, link=LINK, clock=clock)
+    assert "secret" not in str(caught.value)
+
+
 def test_folder_in_its_place_is_refused(path: Path, clock: StoppedClock) -> None:
     """A folder where the ledger should be is named, not retried."""
     path.mkdir()
