@@ -21,7 +21,7 @@ from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.durable import make_folder
-from sealdrop.errors import ConfigurationError, SealdropError
+from sealdrop.errors import ConfigurationError, Fatal, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
@@ -68,6 +68,7 @@ class Daemon:
             trail = Trail.open(audit_folder(config))
             self._ledger = Ledger.open(ledger_path(config), link=self._link, clock=self._clock)
             self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
+            _check_trail(trail, self._ledger)
             self._trail_writer.flush()
             self._apis = {name: self._api(name) for name in config.accounts}
         except BaseException:
@@ -242,6 +243,21 @@ class Daemon:
                 removed += 1
         if removed:
             self._log.info(EventName.SPOOL_CLEANED, documents=removed)
+
+
+def _check_trail(trail: Trail, ledger: Ledger) -> None:
+    """Pass if the files end where the ledger says, or later; what they do not have yet is about to be appended.
+
+    Raises:
+        Fatal: records that were in the files are gone.
+    """
+    known, found = ledger.audit_flushed_head(), trail.head()
+    if found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash):
+        raise Fatal(
+            f"the audit trail was cut off or replaced: the ledger knows of record {known.seq}, the files end with "
+            f"record {found.seq}. Nothing was started and nothing is lost: bring the files of the audit folder back from a "
+            "backup, or find out who changed them"
+        )
 
 
 def ledger_path(config: Config) -> Path:

@@ -10,7 +10,7 @@ from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config
 from sealdrop.daemon.recorder import Recorder
-from sealdrop.errors import Fatal, LeaseLost
+from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
 from sealdrop.model import CHECK_REASONS, Document, Finding, Reason, State, Verdict
@@ -21,6 +21,7 @@ from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,28 @@ class LocalStages:
         for document in documents:
             try:
                 step = stage(document)
-            except (Fatal, LeaseLost):
+            except Fatal:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
                 delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
                 step = self.recorder.later(document, delay_s, error)
-            for stored in self.recorder.commit([step]):
+            for stored in self._commit(document, step):
                 if stored.due_at is None:
                     # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
                     self.spool.remove(stored.id)
+
+    def _commit(self, document: Document, step: Step) -> list[Document]:
+        """Record the step; if what was found cannot be written down, that itself is what is wrong with the document."""
+        try:
+            return self.recorder.commit([step])
+        except Unrecordable as error:
+            if document.state is State.RECEIVED:
+                step = self.recorder.give_up(document, State.REJECTED, Reason.UNREADABLE, UNSPEAKABLE)
+            elif document.state is State.SEALED:
+                step = self.recorder.give_up(document, State.FAILED, Reason.SEAL_UNREADABLE, UNSPEAKABLE)
+            else:
+                step = self.recorder.later(document, TRY_AGAIN.longest_s, error)
+            return self.recorder.commit([step])
 
     def _validate(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]

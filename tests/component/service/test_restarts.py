@@ -24,7 +24,7 @@ from running import (
 from sealdrop.audit.check import verify_trail
 from sealdrop.config import load
 from sealdrop.daemon import Daemon
-from sealdrop.errors import ConfigurationError
+from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.logs import Log
 from sealdrop.model import State
 from sealdrop.pipeline import intake
@@ -129,3 +129,17 @@ def test_an_original_that_was_not_removed_is_not_sealed_again(
     assert Counter(seal.sha256 for seal in seals)[sha256(invoice)] == 1
     assert len(seals) == 3
     assert leftovers(again.config) == []
+
+
+@pytest.mark.parametrize("kept_lines", [0, 3])
+def test_a_trail_that_was_cut_off_keeps_the_service_from_starting(
+    directory: Path, invoice: bytes, kept_lines: int
+) -> None:
+    """Records that were in the audit files and are gone are found before anything is started."""
+    with running_service(directory) as (sandbox, running):
+        drop(invoice, running.folder().inbound, "one.pdf")
+        running.wait_until_over(1)
+    (trail,) = (running.config.service.state_dir / "audit").iterdir()
+    trail.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[:kept_lines]))
+    with pytest.raises(Fatal, match="cut off or replaced"):
+        Daemon(load(sandbox.config_path), KeptLog())
