@@ -16,7 +16,7 @@ from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, audit_app
 from sealdrop.cli.exits import Exit
 from sealdrop.config import load
-from sealdrop.daemon.service import audit_folder, ledger_path
+from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
 
 DirOption = Annotated[

@@ -2,6 +2,7 @@
 
 import json as json_text
 import queue
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,11 @@ from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.sandbox import need_sandbox
-from sealdrop.cli.stopping import stop_signals
+from sealdrop.cli.stopping import Stop, stop_signals
 from sealdrop.cli.words import size
 from sealdrop.config import Config, load
 from sealdrop.daemon import Daemon
-from sealdrop.daemon.service import audit_folder
+from sealdrop.daemon.startup import audit_folder
 from sealdrop.events import EventName
 from sealdrop.model import END_STATES, Document, Event, Reason, State
 from sealdrop.pipeline.deliver import SEALED_SUFFIX
@@ -102,18 +103,19 @@ def demo(
             _introduce(service, settings, console)
             samples = _samples(service)
             drops = _drop(samples, settings)
-            _watch_until_done(story, drops, console)
+            _watch_until_done(story, drops, stop, console)
             good = _conclude(drops, story, settings, console)
+            _show_trail(verify_trail(audit_folder(settings)), settings, console)
+            _suggest(service.config_path, drops, story, settings, console)
             if not once and not json:
                 _keep_on(settings, directory, console)
-                stop.wait()
+                while not stop.wait(timeout_s=0):
+                    _tell_next(story, console)
         finally:
             daemon.stop()
         report = verify_trail(audit_folder(settings))
     if json:
         Console().out(json_text.dumps(_as_json(drops, story, report), ensure_ascii=False, indent=2))
-    elif once:
-        _show_trail(report, settings, console)
     if not (good and report.ok and daemon.stopped_by is None):
         raise typer.Exit(Exit.NO)
 
@@ -157,12 +159,18 @@ def _drop(samples: Sequence[Sample], settings: Config) -> Mapping[tuple[str, str
     return drops
 
 
-def _watch_until_done(story: Story, drops: Mapping[tuple[str, str], Sample], console: Console) -> None:
+def _watch_until_done(story: Story, drops: Mapping[tuple[str, str], Sample], stop: Stop, console: Console) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline and not all(_is_done(story, key) for key in drops):
-        move = story.next(timeout_s=0.5)
-        if move is not None:
-            _tell(*move, console)
+    while not all(_is_done(story, key) for key in drops):
+        if time.monotonic() > deadline or stop.wait(timeout_s=0):
+            return
+        _tell_next(story, console)
+
+
+def _tell_next(story: Story, console: Console) -> None:
+    move = story.next(timeout_s=0.3)
+    if move is not None:
+        _tell(*move, console)
 
 
 def _is_done(story: Story, key: tuple[str, str]) -> bool:
@@ -263,6 +271,21 @@ def _files(document: Document, settings: Config) -> Sequence[Path]:
     path = (folder.rejected if document.state is State.REJECTED else folder.failed) / document.published_name
     companions = (SEALED_SUFFIX, REASON_TEXT_SUFFIX)
     return path, *(each for suffix in companions if (each := path.with_name(path.name + suffix)).exists())
+
+
+def _suggest(
+    config: Path, drops: Mapping[tuple[str, str], Sample], story: Story, settings: Config, console: Console
+) -> None:
+    """Name commands that show more of what just happened."""
+    document = next((story.documents[key] for key in drops if key in story.documents), None)
+    if document is None or not _files(document, settings):
+        return
+    command = escape(_near(Path(sys.argv[0]).absolute()))
+    options = f"--config {escape(_near(config))}"
+    console.print("[bold]Ask for more[/bold]")
+    console.print(f"  {command} status {options} {escape(document.short_id)}", soft_wrap=True)
+    console.print(f"  {command} verify {options} {escape(_near(_files(document, settings)[0]))}", soft_wrap=True)
+    console.print(f"  {command} audit show {options} --document {document.id}", soft_wrap=True)
 
 
 def _keep_on(settings: Config, directory: Path, console: Console) -> None:

@@ -17,7 +17,7 @@ from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
-from sealdrop.daemon.service import audit_folder, ledger_path
+from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.model import Document, State
 

@@ -1,6 +1,7 @@
 """Waiting for somebody to say stop."""
 
 import os
+import select
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ class Stop:
         """Ask for the stop. Safe in a signal handler: it takes no lock."""
         os.write(self._write_fd, b".")
 
-    def wait(self) -> None:
-        """Return once somebody has asked."""
-        os.read(self._read_fd, 1)
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Return whether somebody has asked, as soon as somebody has or after ``timeout_s`` seconds."""
+        # The wish is left in the pipe, so that whoever looks later sees it too.
+        return bool(select.select([self._read_fd], [], [], timeout_s)[0])
 
 
 @contextmanager

@@ -1,12 +1,10 @@
 """The service as a whole: what it opens at the start, which workers it runs, how it stops."""
 
-import fcntl
-import os
 import random
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import datetime
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -20,14 +18,14 @@ from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
 from sealdrop.daemon.stages import LocalStages
+from sealdrop.daemon.startup import audit_folder, check_anchors, check_folders, check_trail, ledger_path, lock_all
 from sealdrop.durable import make_folder
-from sealdrop.errors import ConfigurationError, Fatal, SealdropError
+from sealdrop.errors import SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
 from sealdrop.model import AuditHead, AuditRecord, Document, Event, State
-from sealdrop.pdf.evidence import load_anchors
-from sealdrop.pdf.jail import Jail, JailedError, JailLimits
+from sealdrop.pdf.jail import Jail, JailLimits
 from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
 from sealdrop.spool import Spool
@@ -55,26 +53,22 @@ class Daemon:
         self._clock = clock or SystemClock()
         self._rng = random.Random()  # noqa: S311 - scatters retries, guards nothing
         self._node = socket.gethostname()
-        self._state_dir = config.service.state_dir
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
-        _check_folders(config)
-        self._lock = _lock(self._state_dir)
-        self._jail = Jail(config.service.inspectors, JailLimits())
-        try:
-            self._check_anchors()
-            self._spool = Spool(self._state_dir / "spool")
+        check_folders(config)
+        with ExitStack() as opened:
+            opened.enter_context(lock_all(config))
+            self._jail = opened.enter_context(Jail(config.service.inspectors, JailLimits()))
+            check_anchors(config, self._jail)
+            self._spool = Spool(config.service.state_dir / "spool")
             make_folder(self._spool.root, mode=0o700)
             trail = Trail.open(audit_folder(config))
-            self._ledger = Ledger.open(ledger_path(config), link=self._link, clock=self._clock)
+            self._ledger = opened.enter_context(Ledger.open(ledger_path(config), link=self._link, clock=self._clock))
             self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
-            _check_trail(trail, self._ledger)
+            check_trail(trail, self._ledger)
             self._trail_writer.flush()
-            self._apis = {name: self._api(name) for name in config.accounts}
-        except BaseException:
-            self._jail.close()
-            os.close(self._lock)
-            raise
+            self._apis = {name: opened.enter_context(self._api(name)) for name in config.accounts}
+            self._opened = opened.pop_all()
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
@@ -85,17 +79,6 @@ class Daemon:
 
     def _link(self, head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
         return link(head, at, document, event, node=self._node)
-
-    def _check_anchors(self) -> None:
-        """Read every trust anchor, in a child process, which is warm then for the first document."""
-        problems = []
-        for name, account in self.config.accounts.items():
-            try:
-                self._jail.run(load_anchors, account.trust_anchors)
-            except JailedError as error:
-                problems.append(f"accounts.{name}.trust_anchors: {error.text}")
-        if problems:
-            raise ConfigurationError(str(self.config.source), problems)
 
     def _api(self, name: str) -> SignApi:
         largest = self.config.largest_document_bytes(name)
@@ -227,11 +210,8 @@ class Daemon:
         except SealdropError as error:
             self._log.error(EventName.WORKER_TROUBLED, worker="stop", error=str(error))
         self._trail_writer.stop(TRAIL_STOP_S)
-        if not abandoned:
-            for api in self._apis.values():
-                api.close()
-            self._ledger.close()
-        os.close(self._lock)
+        if not abandoned:  # else their threads still use it all; the end of the process closes it
+            self._opened.close()
 
     def _clear_spool(self) -> None:
         """Remove the copies that nobody needs: of documents that are over, and of drops that were never committed."""
@@ -243,64 +223,3 @@ class Daemon:
                 removed += 1
         if removed:
             self._log.info(EventName.SPOOL_CLEANED, documents=removed)
-
-
-def _check_trail(trail: Trail, ledger: Ledger) -> None:
-    """Pass if the files end where the ledger says, or later; what they do not have yet is about to be appended.
-
-    Raises:
-        Fatal: records that were in the files are gone.
-    """
-    known, found = ledger.audit_flushed_head(), trail.head()
-    if found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash):
-        raise Fatal(
-            f"the audit trail was cut off or replaced: the ledger knows of record {known.seq}, the files end with "
-            f"record {found.seq}. Nothing was started and nothing is lost: bring the files of the audit folder back from a "
-            "backup, or find out who changed them"
-        )
-
-
-def ledger_path(config: Config) -> Path:
-    """Return where the ledger is."""
-    return config.service.state_dir / "ledger.sqlite"
-
-
-def audit_folder(config: Config) -> Path:
-    """Return where the audit trail's files are."""
-    return config.service.state_dir / "audit"
-
-
-def _check_folders(config: Config) -> None:
-    problems = list(_folder_problems(config))
-    if problems:
-        raise ConfigurationError(str(config.source), problems)
-
-
-def _folder_problems(config: Config) -> Iterator[str]:
-    places = [("service.state_dir", config.service.state_dir)]
-    places += [
-        (f"folders.{name}.{key}", path) for name, folder in config.folders.items() for key, path in folder.places()
-    ]
-    for place, path in places:
-        if not path.exists() and config.service.create_folders:
-            try:
-                make_folder(path)
-            except OSError as error:
-                yield f"{place}: {path} cannot be created: {error.strerror}"
-                continue
-        if not path.is_dir():
-            yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
-        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-            yield f"{place}: {path} must be readable and writable for the service's user"
-
-
-def _lock(state_dir: Path) -> int:
-    """Take the state directory for this process alone; the lock ends with it, however it ends."""
-    fd = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        problem = f"service.state_dir: another sealdrop is running on {state_dir}"
-        raise ConfigurationError("sealdrop", [problem]) from error
-    return fd

@@ -1,0 +1,116 @@
+"""What must be so before the service starts: its folders, its locks, an audit trail that is all there.
+
+What is wrong is said at once and as a whole; then nothing is started.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from sealdrop.audit.trail import Trail
+from sealdrop.config import Config
+from sealdrop.durable import make_folder
+from sealdrop.errors import ConfigurationError, Fatal
+from sealdrop.ledger.store import Ledger
+from sealdrop.pdf.evidence import load_anchors
+from sealdrop.pdf.jail import Jail, JailedError
+
+
+def check_trail(trail: Trail, ledger: Ledger) -> None:
+    """Pass if the files end where the ledger says, or later; what they do not have yet is about to be appended.
+
+    Raises:
+        Fatal: records that were in the files are gone.
+    """
+    known, found = ledger.audit_flushed_head(), trail.head()
+    if found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash):
+        raise Fatal(
+            f"the audit trail was cut off or replaced: the ledger knows of record {known.seq}, the files end with "
+            f"record {found.seq}. Nothing was started, and no document is lost: bring the files of the audit folder "
+            "back from a backup, or find out who changed them"
+        )
+
+
+def ledger_path(config: Config) -> Path:
+    """Return where the ledger is."""
+    return config.service.state_dir / "ledger.sqlite"
+
+
+def audit_folder(config: Config) -> Path:
+    """Return where the audit trail's files are."""
+    return config.service.state_dir / "audit"
+
+
+def check_folders(config: Config) -> None:
+    """Pass if every folder is there and may be used, having created what the configuration says to create.
+
+    Raises:
+        ConfigurationError: some are not; all are named.
+    """
+    problems = list(_folder_problems(config))
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
+
+
+def _folder_problems(config: Config) -> Iterator[str]:
+    places = [("service.state_dir", config.service.state_dir)]
+    places += [
+        (f"folders.{name}.{key}", path) for name, folder in config.folders.items() for key, path in folder.places()
+    ]
+    for place, path in places:
+        if not path.exists() and config.service.create_folders:
+            try:
+                make_folder(path)
+            except OSError as error:
+                yield f"{place}: {path} cannot be created: {error.strerror}"
+                continue
+        if not path.is_dir():
+            yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
+        elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+            yield f"{place}: {path} must be readable and writable for the service's user"
+
+
+def check_anchors(config: Config, jail: Jail) -> None:
+    """Read every trust anchor, in a child process, which is warm then for the first document.
+
+    Raises:
+        ConfigurationError: some cannot be used; all their accounts are named.
+    """
+    problems = []
+    for name, account in config.accounts.items():
+        try:
+            jail.run(load_anchors, account.trust_anchors)
+        except JailedError as error:
+            problems.append(f"accounts.{name}.trust_anchors: {error.text}")
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
+
+
+def lock_all(config: Config) -> ExitStack:
+    """Take the state directory and the inbound folders for this process alone; closing the result lets go of them.
+
+    The locks end with the process, however it ends. Where an inbound folder is on a file system without locks, two
+    services on it are not noticed.
+
+    Raises:
+        ConfigurationError: another service has one of them.
+    """
+    with ExitStack() as held:
+        _lock(held, "service.state_dir", config.service.state_dir)
+        for name, folder in config.folders.items():
+            _lock(held, f"folders.{name}.inbound", folder.inbound)
+        return held.pop_all()
+
+
+def _lock(held: ExitStack, place: str, folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    held.callback(os.close, fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigurationError("sealdrop", [f"{place}: another sealdrop is running on {folder}"]) from error
+    except OSError:
+        if place == "service.state_dir":
+            raise
