@@ -34,7 +34,8 @@ class Breaker:
     """Whether calls to one account may be made; a value, replaced after each call.
 
     Closed: calls pass. After ``threshold`` failures in a row it opens: no call until ``open_until`` (monotonic
-    seconds). Then one caller at a time may probe; a success closes it, a failure opens it again for longer.
+    seconds). Then one caller at a time may probe; a success closes it, a failure opens it again for longer. Calls
+    that were under way when it opened say nothing new by failing: however many they are, it opens once.
     """
 
     threshold: int
@@ -56,12 +57,18 @@ class Breaker:
         """Return the breaker with a call under way: while it is open, that call is the only probe."""
         return replace(self, probing=True) if self.is_open else self
 
+    def withdrew(self) -> "Breaker":
+        """Return the breaker after a call that said nothing about the service: it never got that far."""
+        return replace(self, probing=False)
+
     def succeeded(self) -> "Breaker":
         """Return the breaker after a call that the service answered."""
         return replace(self, failures=0, open_until=0.0, probing=False)
 
     def failed(self, now: float, rng: random.Random, *, retry_after_s: float | None = None) -> "Breaker":
         """Return the breaker after a call that did not reach the service, or that it could not serve."""
+        if self.is_open and not self.probing:
+            return self
         failures = self.failures + 1
         opened = failures - self.threshold + 1
         open_until = 0.0

@@ -7,26 +7,20 @@ explained in ``config.example.toml``.
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
 
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import Reason, SealLevel
+from sealdrop.places import ConfiguredPath, FileOrCredential, Secret, Table
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+LARGEST_DOCUMENT_MIB = 2048
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 # Reason codes that a folder may not change: no PDF software seals such files in a way that means anything
@@ -54,6 +48,7 @@ Rule = Literal["reject", "warn", "allow"]
 DEFAULT_RULES: Mapping[Reason, Rule] = {
     Reason.ENCRYPTED_OWNER: "reject",
     Reason.HEADER_OFFSET: "reject",
+    Reason.TOO_MANY_PAGES: "reject",
     Reason.XREF_BROKEN: "reject",
     Reason.ACTIVE_CONTENT: "reject",
     Reason.UNSEALABLE: "reject",
@@ -74,75 +69,7 @@ DEFAULT_RULES: Mapping[Reason, Rule] = {
 }
 
 
-def _from_file(path: Path, info: ValidationInfo) -> Path:
-    base = (info.context or {}).get("base", Path.cwd())
-    return Path(os.path.normpath(base / path.expanduser()))
-
-
-ConfiguredPath = Annotated[Path, AfterValidator(_from_file)]
-
-
-class _Table(BaseModel):
-    """A TOML table: unknown keys are faults, values never change after reading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=False, hide_input_in_errors=True)
-
-
-class Secret(_Table):
-    """Where a secret is: exactly one of a systemd credential, a file, an environment variable."""
-
-    credential: str | None = None
-    file: ConfiguredPath | None = None
-    env: str | None = None
-
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if sum(place is not None for place in (self.credential, self.file, self.env)) != 1:
-            raise ValueError("give exactly one of credential, file, env")
-        return self
-
-    def read(self) -> str:
-        """Return the secret, without a newline at its end.
-
-        Raises:
-            ConfigurationError: it is not where it should be; the message names the place, never the secret.
-        """
-        if self.env is not None:
-            value = os.environ.get(self.env)
-            if value is None:
-                raise ConfigurationError("secret", [f"the environment variable {self.env} is not set"])
-            return value
-        path = self.file if self.file is not None else credential_path(self.credential or "")
-        try:
-            return path.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError("secret", [f"cannot read the secret in {path}: {error}"]) from error
-
-
-def credential_path(name: str) -> Path:
-    """Return where systemd puts the credential ``name`` (systemd.exec(5), LoadCredential=).
-
-    Raises:
-        ConfigurationError: this process was given no credentials.
-    """
-    folder = os.environ.get("CREDENTIALS_DIRECTORY")
-    if folder is None:
-        raise ConfigurationError("secret", [f"no systemd credentials here, so there is no credential {name!r}"])
-    return Path(folder) / name
-
-
-class Credential(_Table):
-    """A systemd credential in the place of a file."""
-
-    credential: str
-
-
-def path_of(place: Path | Credential) -> Path:
-    """Return the path of a file that the configuration names directly or as a systemd credential."""
-    return credential_path(place.credential) if isinstance(place, Credential) else place
-
-
-class Paths(_Table):
+class Paths(Table):
     """Where each operation of the centralized workflow lives, below the account's base URL (signapi.md, [A])."""
 
     create: str = "/centralized/signatures"
@@ -158,12 +85,12 @@ class Paths(_Table):
         return value
 
 
-class Account(_Table):
+class Account(Table):
     """One SignAPI contract: where it is, how we prove who we are, whose seal we expect back."""
 
     base_url: str
-    certificate: ConfiguredPath | Credential
-    key: ConfiguredPath | Credential | None = None
+    certificate: FileOrCredential
+    key: FileOrCredential | None = None
     passphrase: Secret | None = None
     ca_file: ConfiguredPath | None = None
     organisation: str = Field(min_length=1)
@@ -189,7 +116,11 @@ class Account(_Table):
     @field_validator("base_url")
     @classmethod
     def _https(cls, value: str) -> str:
+        if not value.isprintable() or " " in value:
+            raise ValueError("must be an address, without spaces or control characters")
         parts = urlsplit(value)
+        if parts.port == 0:
+            raise ValueError("must have a port that can be called")
         if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment or parts.username:
             raise ValueError("must be an https:// address without user, query or fragment")
         return value.rstrip("/")
@@ -222,7 +153,7 @@ class Account(_Table):
         return self
 
 
-class SealLine(_Table):
+class SealLine(Table):
     """A line of text in a visible seal (signapi.md, ``linesOptions``)."""
 
     text: str
@@ -233,7 +164,7 @@ class SealLine(_Table):
     y: float = 0.0
 
 
-class VisibleSeal(_Table):
+class VisibleSeal(Table):
     """A seal that can be seen on a page (signapi.md, ``pdfSignatureOptions``)."""
 
     image: ConfiguredPath | None = None
@@ -243,7 +174,7 @@ class VisibleSeal(_Table):
     lines: tuple[SealLine, ...] = ()
 
 
-class Seal(_Table):
+class Seal(Table):
     """What is asked for: the PAdES level, the archive deposit, the looks."""
 
     level: SealLevel = SealLevel.LTA
@@ -254,21 +185,21 @@ class Seal(_Table):
     visible: VisibleSeal | None = None
 
 
-class Validation(_Table):
+class Validation(Table):
     """Which PDFs a folder accepts (validation.md)."""
 
-    max_mib: float = Field(default=100.0, gt=0, le=2048)
+    max_mib: float = Field(default=100.0, gt=0, le=LARGEST_DOCUMENT_MIB)
     max_pages: int = Field(default=5_000, ge=1)
     rules: Mapping[Reason, Rule] = Field(default_factory=dict)
 
     @field_validator("rules")
     @classmethod
     def _changeable(cls, value: Mapping[Reason, Rule]) -> Mapping[Reason, Rule]:
-        for code in value:
-            if code in FIXED_RULES:
-                raise ValueError(f"{code} is always rejected")
-            if code not in DEFAULT_RULES:
-                raise ValueError(f"{code} is not a rule about documents that can be changed here")
+        problems = [f"{code} is always rejected" for code in value if code in FIXED_RULES]
+        others = set(value) - FIXED_RULES - set(DEFAULT_RULES)
+        problems += [f"{code} is not a rule about documents that can be changed here" for code in sorted(others)]
+        if problems:
+            raise ValueError("\n".join(problems))
         return value
 
     def rule(self, code: Reason) -> Rule:
@@ -276,7 +207,7 @@ class Validation(_Table):
         return self.rules.get(code, DEFAULT_RULES.get(code, "reject"))
 
 
-class Folder(_Table):
+class Folder(Table):
     """One inbound folder and where its documents go."""
 
     account: str
@@ -299,7 +230,7 @@ class Folder(_Table):
         yield "failed", self.failed
 
 
-class Service(_Table):
+class Service(Table):
     """The process itself."""
 
     state_dir: ConfiguredPath
@@ -310,7 +241,7 @@ class Service(_Table):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(_Table):
+class Config(Table):
     """The whole file. ``source`` is its path, for messages."""
 
     source: Path = Path("sealdrop.toml")
@@ -343,15 +274,23 @@ def _unknown_accounts(folders: Mapping[str, Folder], accounts: Mapping[str, Acco
 
 
 def _overlaps(folders: Mapping[str, Folder], state_dir: Path) -> Iterator[str]:
-    """A folder inside an inbound one would have its files sealed again, and again."""
+    """What comes out must never lie where it goes in again, to be sealed once more, and once more.
+
+    Sub-folders are made again in the other folders, and people choose their names: so no inbound folder and no state
+    may be inside any of the others either. Links are followed as far as there are any yet.
+    """
     places = [(f"folders.{name}.{key}", path) for name, folder in folders.items() for key, path in folder.places()]
     places.append(("service.state_dir", state_dir))
-    for inbound_key, inbound in places:
-        if not inbound_key.endswith(".inbound"):
-            continue
+    real = {key: Path(os.path.realpath(path)) for key, path in places}
+    for outer_key, outer in places:
+        is_inbound = outer_key.endswith(".inbound")
         for key, path in places:
-            if key != inbound_key and _is_inside(path, inbound):
-                yield f"{key}: {path} is inside {inbound_key} ({inbound}); what is written there would be sealed again"
+            if key == outer_key or not _is_inside(real[key], real[outer_key]):
+                continue
+            if is_inbound:
+                yield f"{key}: {path} is inside {outer_key} ({outer}); what is written there would be sealed again"
+            elif outer_key != "service.state_dir" and (key.endswith(".inbound") or key == "service.state_dir"):
+                yield f"{key}: {path} is inside {outer_key} ({outer}); a sub-folder of that name would come out there"
 
 
 def _is_inside(path: PurePath, folder: PurePath) -> bool:
@@ -380,15 +319,28 @@ def load(path: Path) -> Config:
 
 
 def _problems(error: ValidationError) -> Iterator[str]:
-    """One line for each fault: where it is, what is wrong."""
+    """One line for each fault: where it is, what is wrong. No line holds a value, which may be a secret."""
     for fault in error.errors(include_url=False, include_input=False):
-        place = ".".join(str(part) for part in fault["loc"])
-        if fault["type"] == "extra_forbidden":
-            yield f"{place}: unknown key"
-        elif fault["type"] == "missing":
-            yield f"{place}: missing"
-        elif fault["type"] == "value_error":
-            for line in str(fault["ctx"]["error"]).splitlines():
-                yield f"{place}: {line}" if place else line
-        else:
-            yield f"{place}: {fault['msg']}"
+        place = ".".join(str(part) for part in fault["loc"] if str(part)[:1] not in "<[")
+        for line in _words(fault):
+            yield f"{place}: {line}" if place else line
+
+
+def _words(fault: ErrorDetails) -> Sequence[str]:
+    match fault["type"]:
+        case "extra_forbidden":
+            return ("unknown key",)
+        case "missing":
+            return ("missing",)
+        case "value_error":
+            return str(fault["ctx"]["error"]).splitlines()
+        case "path_type":
+            return ("must be a path",)
+        case "model_type":
+            return ("must be a table",)
+        case "enum" if fault["loc"][-1] == "[key]":
+            return ("unknown key",)
+        case "string_pattern_mismatch":
+            return ("a name is made of a-z, 0-9, _ and -, and has at most 63 characters",)
+        case _:
+            return (fault["msg"],)

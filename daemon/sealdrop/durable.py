@@ -5,7 +5,7 @@ its final name, fsync the folder. A crash before the last step leaves at most a 
 `is_temporary` knows it; a crash before the folder's fsync may leave either name, never half a file.
 
 Residual risk: a disk that acknowledges a flush it did not make, and a folder on a network file system whose server
-does so.
+does so. On a file system without hard links a crash can leave an empty file under the final name.
 """
 
 import errno
@@ -14,23 +14,47 @@ import os
 import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
+from sealdrop.errors import Retryable
 from sealdrop.model import Sha256
 
 CHUNK_BYTES = 1 << 20
 TEMPORARY_PREFIX = ".sealdrop-"
 TEMPORARY_SUFFIX = ".tmp"
+ENDING_MAX_BYTES = 16  # what stands behind a name's last dot and is longer is no file type
 
 # What link() answers on file systems that have no hard links (FAT, some network shares).
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
+class Readable(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+
+
 def is_temporary(name: str) -> bool:
     """Return whether ``name`` (a file name, no path) is one that this module makes."""
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
+
+
+def temporary_name(tag: str) -> str:
+    """Return the temporary file name that belongs to ``tag``."""
+    return f"{TEMPORARY_PREFIX}{tag}{TEMPORARY_SUFFIX}"
+
+
+def tagged_name(name: str, tag: str, *, limit_bytes: int) -> str:
+    """Return the file name ``name`` with ``-tag`` before its ending, cut at a character to at most ``limit_bytes``."""
+    stem, dot, ending = name.rpartition(".")
+    if not stem or len(ending.encode()) > ENDING_MAX_BYTES:
+        stem, dot, ending = name, "", ""
+    added = f"-{tag}{dot}{ending}"
+    room_bytes = max(0, limit_bytes - len(added.encode()))
+    return stem.encode()[:room_bytes].decode(errors="ignore") + added
 
 
 def fsync_folder(folder: Path) -> None:
@@ -56,7 +80,11 @@ def make_folder(folder: Path, *, mode: int = 0o777) -> None:
 
 
 def make_subfolder(root: Path, relative: PurePath) -> Path:
-    """Create the folders of ``relative`` below ``root``, durably, each shared with the same people as its parent."""
+    """Create the folders of ``relative`` below ``root``, durably, each shared with the same people as its parent.
+
+    Raises:
+        FileExistsError: something else has the name of one of them; a link to a folder is something else.
+    """
     folder = root
     for part in relative.parts:
         parent, folder = folder, folder / part
@@ -66,19 +94,32 @@ def make_subfolder(root: Path, relative: PurePath) -> Path:
             if folder.is_symlink() or not folder.is_dir():
                 raise
         else:
-            _share(folder, parent, mode=stat.S_IMODE(parent.stat().st_mode))
-            fsync_folder(parent)
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _share(fd, parent, mode=stat.S_IMODE(parent.stat().st_mode) & 0o7770)
+            finally:
+                os.close(fd)
+        fsync_folder(parent)  # also of one that was there: whoever made it may have been cut off before this
     return folder
 
 
-def _share(what: Path | int, folder: Path, *, mode: int) -> None:
-    """Give ``what`` the group of ``folder`` and ``mode``; where the file system knows no such thing, leave it."""
+def _share(fd: int, folder: Path, *, mode: int) -> None:
+    """Give an open file or folder the group of ``folder``, and ``mode``.
+
+    Where the group cannot be given, nothing is granted to the one that it has: that may be anybody's. Where the file
+    system has neither groups nor modes, nothing happens.
+    """
     try:
-        os.chown(what, -1, folder.stat().st_gid)
+        os.fchown(fd, -1, folder.stat().st_gid)
     except OSError:
-        mode &= 0o707  # our own group may be anyone's: better unreadable than read by strangers
-    with suppress(OSError):
-        os.chmod(what, mode)
+        mode &= 0o700
+    # systemd's RestrictSUIDSGID= forbids to set the set-group-ID bit, which a new folder has from its parent anyway.
+    for wanted in (mode, mode & 0o777):
+        try:
+            os.fchmod(fd, wanted)
+        except OSError:
+            continue
+        return
 
 
 @contextmanager
@@ -88,7 +129,7 @@ def temporary_file(folder: Path, *, mode: int, tag: str = "") -> Iterator[tuple[
     With a ``tag`` the name follows from it, and what a crash left under that name is removed first: only one
     writer may use a tag at a time.
     """
-    path = folder / f"{TEMPORARY_PREFIX}{tag or secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    path = folder / temporary_name(tag or secrets.token_hex(8))
     if tag:
         path.unlink(missing_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -105,7 +146,7 @@ def flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def copy_hashed(source: BinaryIO, target: BinaryIO) -> tuple[int, Sha256]:
+def copy_hashed(source: Readable, target: BinaryIO) -> tuple[int, Sha256]:
     """Copy the rest of ``source`` to ``target`` in constant memory; return the bytes copied and their SHA-256."""
     digest = hashlib.sha256()
     size = 0
@@ -152,21 +193,24 @@ def publish(temporary: Path, final: Path) -> None:
         temporary.unlink()
 
 
-def publish_new(content: Path | bytes, final: Path, *, tag: str) -> None:
+def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None = None) -> None:
     """Write ``content`` (a file is copied, in constant memory) under the new name ``final``, durably.
 
-    Never overwrites. ``tag`` names the temporary file, see `temporary_file`. The file is for those who share the folder: it gets the folder's group, read and write as the
-    folder grants them, and nothing for others.
+    Never overwrites. The file is for those who share the folder: it gets the folder's group, read and write as the
+    folder grants them, and nothing for others. ``tag`` names the temporary file, see `temporary_file`.
 
     Raises:
         FileExistsError: the name is taken; nothing was changed.
+        Retryable: the file to copy no longer has the digest ``sha256``; nothing was published.
     """
     with temporary_file(final.parent, mode=0o600, tag=tag) as (file, temporary):
         if isinstance(content, bytes):
             file.write(content)
         else:
             with content.open("rb") as source:
-                copy_hashed(source, file)
+                _, copied = copy_hashed(source, file)
+            if sha256 not in (None, copied):
+                raise Retryable(f"{content} is not what it was, so it is not published: its SHA-256 is {copied}")
         _share(file.fileno(), final.parent, mode=final.parent.stat().st_mode & 0o060 | 0o600)
         flush(file)
         publish(temporary, final)

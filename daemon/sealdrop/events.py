@@ -23,6 +23,7 @@ class EventName(StrEnum):
     ORIGINAL_RETURNED = "original_returned"
     # Logged only: nothing about a document has changed.
     ORIGINAL_NOT_REMOVED = "original_not_removed"
+    ORIGINAL_RECOGNISED = "original_recognised"
     FILE_NOT_TAKEN = "file_not_taken"
     RETRY_SCHEDULED = "retry_scheduled"
     LEASE_LOST = "lease_lost"
@@ -33,6 +34,7 @@ class EventName(StrEnum):
     WATCH_UNAVAILABLE = "watch_unavailable"
     WORKER_TROUBLED = "worker_troubled"
     SPOOL_CLEANED = "spool_cleaned"
+    SPOOL_UNCLAIMED = "spool_unclaimed"
     LIBRARY_SAID = "library_said"
     SERVICE_STOPPING = "service_stopping"
     SERVICE_BROKEN = "service_broken"

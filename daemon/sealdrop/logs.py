@@ -6,6 +6,7 @@ and, where it is about a document, its ID as ``document``.
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Literal, Protocol, TextIO
 
 import structlog
@@ -36,7 +37,7 @@ def configure(
     stream: TextIO | None = None,
 ) -> None:
     """Set up logging for the whole process. ``auto`` is readable on a terminal and JSON elsewhere."""
-    out = stream if stream is not None else sys.stdout
+    out = _Sink(stream if stream is not None else sys.stdout)
     threshold = getattr(logging, level.upper())
     readable = form == "console" or (form == "auto" and out.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -51,11 +52,37 @@ def configure(
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(out),  # type: ignore[arg-type] # it writes and flushes, no more
         cache_logger_on_first_use=False,
     )
     # Libraries speak through the standard library; only their warnings are of interest, in the same form.
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+class _Sink:
+    """A stream that takes every line and never raises: a log that cannot be written must not stop the work.
+
+    What the stream's encoding cannot hold is written as an escape. A line that does not get out (a closed pipe, a
+    full disk) is lost; the audit trail is not.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def isatty(self) -> bool:
+        """Return whether a person is looking."""
+        return self._stream.isatty()
+
+    def write(self, text: str) -> None:
+        """Write ``text`` as well as can be."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        with suppress(OSError, ValueError):
+            self._stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 class _ToStructlog(logging.Handler):

@@ -4,6 +4,7 @@ Everything here is frozen: a stage takes a value and returns another. Times are 
 SHA-256 in lower-case hexadecimal. Sizes are in bytes.
 """
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -161,12 +162,21 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileIdentity:
-    """What tells one state of a file from any other: if all four are equal, nobody wrote in between."""
+    """What tells one state of a file from any other: if they are equal, nobody wrote in between.
 
-    device: int
+    The device's number is not compared. A network share or a pool gets a new one each time it is mounted, and a file
+    that was taken over before a restart must be known after it.
+    """
+
+    device: int = field(compare=False)
     inode: int
     size_bytes: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileIdentity":
+        """Return the identity of the file that ``status`` describes."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 class Verdict(StrEnum):
@@ -330,8 +340,10 @@ class Document:
     ``name`` is the path below the folder's inbound, with ``/``; always valid Unicode. ``due_at`` is when its
     state's worker should look at it next; None means that nothing is left to do. ``attempts`` counts failed tries
     in the present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last
-    put on record, before it was made; None when it is known not to have been made. ``first_seq`` and ``last_seq``
-    are the document's first and newest record in the audit trail.
+    put on record, before it was made; None when it is known not to have been made; ``sign_accepted`` says that it was
+    answered. ``refusals`` counts the times that the service said no in the present state. ``level`` and ``archive``
+    are what was asked of the folder when the document was dropped. ``first_seq`` and ``last_seq`` are its first and
+    newest record in the audit trail.
     """
 
     id: DocumentId
@@ -346,12 +358,16 @@ class Document:
     received_at: datetime
     updated_at: datetime
     due_at: datetime | None
+    level: SealLevel = SealLevel.LTA
+    archive: bool = True
     lease: str | None = None
     attempts: int = 0
     last_error: str | None = None
     external_id: ExternalId | None = None
     request_id: RequestId | None = None
     sign_called_at: datetime | None = None
+    sign_accepted: bool = False
+    refusals: int = 0
     reason: Reason | None = None
     reason_detail: str | None = None
     inspection: Inspection | None = None

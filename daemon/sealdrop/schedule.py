@@ -18,7 +18,7 @@ class Schedule:
         )
 
     def every(self, seconds: float, call: Callable[[], None], *, name: str) -> None:
-        """Have ``call`` called every ``seconds``, the first time at once. It must be quick: it holds one of two threads."""
+        """Have ``call`` called every ``seconds``, the first time at once. It must be quick: there are two threads."""
         self._scheduler.add_job(call, "interval", seconds=seconds, id=name, name=name, next_run_time=datetime.now(UTC))
 
     def start(self) -> None:

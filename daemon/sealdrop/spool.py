@@ -1,16 +1,21 @@
 """Where the durable copies stand between taking over and delivering.
 
-``spool/<last two digits of the ID>/<ID>/original.pdf``, and ``sealed.pdf`` once the service has sealed it. A folder
+``spool/<last two digits of the ID>/<ID>/original.pdf``, and ``sealed-<digest>.pdf`` once the service has sealed it:
+named by its content, so that a late answer to a worker that lost its lease cannot replace what was recorded. A folder
 without a ledger row is the trace of a crash before the row was committed: its original still stands in inbound.
 """
 
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from sealdrop.durable import fsync_folder, make_folder
-from sealdrop.model import DocumentId
+from sealdrop.model import DocumentId, Sha256
+
+_DOCUMENT_ID = re.compile(r"[0-9]{8}-[0-9a-f]{16}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +32,20 @@ class Spool:
         """Return the path of the durable copy of what was dropped."""
         return self.folder(document) / "original.pdf"
 
-    def sealed(self, document: DocumentId) -> Path:
-        """Return the path of what the service returned."""
-        return self.folder(document) / "sealed.pdf"
+    def answer(self, document: DocumentId) -> Path:
+        """Return a new path for what the service is about to return."""
+        return self.folder(document) / f"answer-{secrets.token_hex(8)}.pdf"
+
+    def sealed(self, document: DocumentId, sha256: Sha256 | None) -> Path:
+        """Return the path of what the service returned; without a digest there is nothing at it."""
+        return self.folder(document) / f"sealed-{(sha256 or 'none')[:16]}.pdf"
 
     def make(self, document: DocumentId) -> Path:
         """Create the document's folder, durably, and return it."""
         folder = self.folder(document)
         make_folder(folder, mode=0o700)
+        # Whoever made the folder above, an instant ago or before a crash, may not have come to this.
+        fsync_folder(self.root)
         return folder
 
     def remove(self, document: DocumentId) -> None:
@@ -45,7 +56,7 @@ class Spool:
             fsync_folder(folder.parent)
 
     def documents(self) -> Iterator[DocumentId]:
-        """Yield the IDs that have a folder here."""
-        for shard in self.root.iterdir():
-            if shard.is_dir():
-                yield from (DocumentId(folder.name) for folder in shard.iterdir())
+        """Yield the IDs that have a folder here; anything else that lies here is none of our business."""
+        for folder in self.root.glob("??/*"):
+            if _DOCUMENT_ID.fullmatch(folder.name) and folder == self.folder(DocumentId(folder.name)):
+                yield DocumentId(folder.name)

@@ -3,11 +3,14 @@
 For the office, not for programmers: programs read ``<name>.reason.json``. (Long, because it is a table of texts.)
 """
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from sealdrop.model import Document, Reason, State
+
+LINE_CHARACTERS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,25 +282,37 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
     returned = document.state is State.FAILED
     english = [
         "ENGLISH",
-        f"This document was {'not handed out' if returned else 'not sealed'}. {words.wrong_en}",
-        f"What you can do: {words.advice_en}",
+        *_lines(f"This document was {'not handed out' if returned else 'not sealed'}. {words.wrong_en}"),
+        *_lines(f"What you can do: {words.advice_en}"),
     ]
     french = [
         "FRANÇAIS",
-        f"Ce document n'a pas été {'remis' if returned else 'cacheté'}. {words.wrong_fr}",
-        f"Ce que vous pouvez faire : {words.advice_fr}",
+        *_lines(f"Ce document n'a pas été {'remis' if returned else 'cacheté'}. {words.wrong_fr}"),
+        *_lines(f"Ce que vous pouvez faire : {words.advice_fr}"),
     ]
     if not returned:
-        english.append("Nothing was sent to the sealing service; dropping the file again tries it again.")
-        french.append("Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement.")
+        english += _lines("Nothing was sent to the sealing service; dropping the file again tries it again.")
+        french += _lines(
+            "Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement."
+        )
     if sealed_name is not None:
-        english.append(f"What the service returned stands beside this file: {sealed_name}")
-        french.append(f"Ce que le service a rendu se trouve à côté de ce fichier : {sealed_name}")
+        english += _lines(f"What the service returned stands beside this file: {_shown(sealed_name)}")
+        french += _lines(f"Ce que le service a rendu se trouve à côté de ce fichier : {_shown(sealed_name)}")
     details = [
         "DETAILS / DÉTAILS",
-        f"{document.reason}: {document.reason_detail or '-'}",
+        *_lines(f"{document.reason}: {document.reason_detail or '-'}"),
         f"Document {document.id}, {document.updated_at:%Y-%m-%d %H:%M:%S} UTC, folder {document.folder}",
         f"SHA-256 {document.sha256}",
     ]
-    name = document.name.rpartition("/")[2]
+    name = _shown(document.name.rpartition("/")[2])
     return "\n".join([name, "", *english, "", *french, "", *details, ""])
+
+
+def _lines(text: str) -> list[str]:
+    """Return ``text`` in lines that fit a window; long words, like file names, stay whole."""
+    return textwrap.wrap(_shown(text), LINE_CHARACTERS, break_long_words=False, break_on_hyphens=False)
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` with what has no shape of its own (line breaks, control characters) made visible."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

@@ -7,40 +7,41 @@ Where we can crash, and what the next start finds:
   and only if it knows nothing is anything sent.
 * after the answer is committed: the document is ``submitted``; it has SignAPI's identifier, and no sign call was made.
 * after `seal_intended` is committed, whatever became of the call: the document is ``sealing``; the service is asked.
-  If it still says ``SIGN_CREATED`` long after the call could last have been under way, sign is called again, for the
-  same request.
+
+Sign is called a second time for a request only if all of this holds: the service says ``SIGN_CREATED``; it never
+answered a sign call for it, nor was ever seen further on; and no call can be under way any more, or none has left.
+Anything else is waited for, and shown.
+
+What goes wrong with one document, whatever it is, is recorded as that document's trouble and holds up no other.
 """
 
 import random
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import ParamSpec, TypeVar
+from functools import partial
 
 from pydantic import JsonValue
 
-from sealdrop.backoff import Backoff, Breaker
+from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
+from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.recorder import Recorder
-from sealdrop.durable import hash_file
-from sealdrop.errors import MalformedAnswer, OutcomeUnknown, Refused, Retryable
+from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.logs import Log
-from sealdrop.model import Document, ExternalId, Reason, Remote, State
+from sealdrop.model import Document, ExternalId, Reason, Remote, RemoteStatus, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
+REFUSALS = 4  # in a row, seconds apart, before a "no" counts: an outage can speak with HTTP 200, too
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
+CALLS_EACH = 3  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
 
 
@@ -49,68 +50,23 @@ class AccountWorker:
 
     def __init__(
         self,
-        name: str,
+        line: AccountLine,
         config: Config,
         api: SignApi,
         spool: Spool,
         recorder: Recorder,
         clock: Clock,
-        log: Log,
         rng: random.Random,
     ) -> None:
-        self.name = name
+        self.line = line
         self._config = config
-        self._account: Account = config.accounts[name]
+        self._account: Account = config.accounts[line.name]
         self._api = api
         self._spool = spool
         self._recorder = recorder
         self._clock = clock
-        self._log = log
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
-        self._lock = threading.Lock()
-        self._breaker = Breaker(self._account.breaker_failures, self._backoff)
-
-    # Calls, and the breaker that watches them.
-
-    def closed_s(self) -> float:
-        """Return for how many seconds no call may be made, 0 if one may."""
-        now = self._clock.monotonic()
-        with self._lock:
-            if self._breaker.may_call(now):
-                return 0.0
-            return max(self._breaker.open_until - now, 1.0)
-
-    def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Make a call and let the breaker know how it went."""
-        with self._lock:
-            self._breaker = self._breaker.called()
-        try:
-            result = function(*args, **kwargs)
-        except (Retryable, OutcomeUnknown) as error:
-            self._failed(error)
-            raise
-        except BaseException:
-            self._succeeded()  # the service answered; that its answer was no, or our disk full, is no outage
-            raise
-        self._succeeded()
-        return result
-
-    def _failed(self, error: Retryable | OutcomeUnknown) -> None:
-        with self._lock:
-            was_open = self._breaker.is_open
-            now = self._clock.monotonic()
-            self._breaker = self._breaker.failed(now, self._rng, retry_after_s=error.retry_after_s)
-            opened = self._breaker.is_open and not was_open
-        if opened:
-            self._log.error(EventName.ACCOUNT_UNREACHABLE, account=self.name, error=str(error))
-
-    def _succeeded(self) -> None:
-        with self._lock:
-            was_open = self._breaker.is_open
-            self._breaker = self._breaker.succeeded()
-        if was_open:
-            self._log.info(EventName.ACCOUNT_REACHABLE, account=self.name)
 
     # Submitting.
 
@@ -119,9 +75,11 @@ class AccountWorker:
         batch, rest = self._cut(documents)
         steps = [self._recorder.later(document, 0.0) for document in rest]
         steps += [self._intend(document) for document in batch]
-        intended = [document for document in self._recorder.commit(steps) if document.state is State.SUBMITTING]
-        if intended:
-            self._create(intended)
+        self._create([stored for stored in self._recorder.commit(steps) if stored.state is State.SUBMITTING])
+
+    def reconcile(self, documents: Sequence[Document]) -> None:
+        """Ask what became of ``submitting`` documents, one by one, and send those of which nothing is known."""
+        self._each(documents, self._reconcile)
 
     def _cut(self, documents: Sequence[Document]) -> tuple[Sequence[Document], Sequence[Document]]:
         """Split off what would make the call larger than an account wants; one document always goes."""
@@ -144,49 +102,42 @@ class AccountWorker:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
 
     def _create(self, documents: Sequence[Document]) -> None:
-        submissions = [self._submission(document) for document in documents]
+        if not documents:
+            return
         try:
-            answers = self._call(outward.create, self._api, submissions)
+            answers = self.line.call(outward.create, self._api, [self._submission(each) for each in documents])
+        except Fatal:
+            raise
         except Refused as refusal:
             if len(documents) == 1:
-                steps = [self._refused_creation(documents[0], submissions[0], refusal)]
-            else:
-                # One of them is bad: each is asked for, and then sent alone.
-                steps = [self._recorder.later(document, 0.0, refusal) for document in documents]
-        except (Retryable, OutcomeUnknown) as error:
+                self._each(documents, partial(self._settle_refused_creation, refusal=refusal))
+                return
+            # One of them is bad: each is asked for, and then sent alone.
+            steps = [self._recorder.later(document, 0.0) for document in documents]
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of them is asked for before it is sent again
             steps = [self._again(document, error) for document in documents]
         else:
             steps = [self._advance(*pair) for pair in zip(documents, answers, strict=True)]
         self._recorder.commit(steps)
 
-    def _refused_creation(self, document: Document, submission: outward.Submission, refusal: Refused) -> Step:
+    def _settle_refused_creation(self, document: Document, refusal: Refused) -> None:
         """The service will not have this one: believe it only if it does not know the document when asked."""
-        try:
-            found = self._call(outward.find, self._api, submission.external_id)
-        except (Retryable, OutcomeUnknown) as error:
-            return self._again(document, error)
-        return self._turned_down(document, refusal) if found is None else self._advance(document, found)
+        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        step = self._turned_down(document, refusal) if found is None else self._advance(document, found)
+        self._recorder.commit([step])
 
     def _submission(self, document: Document) -> outward.Submission:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
-        return outward.Submission(document.external_id, self._spool.original(document.id), self._seal(document))
+        seal = self._seal(document).model_copy(update={"level": document.level, "archive": document.archive})
+        return outward.Submission(document.external_id, self._spool.original(document.id), seal)
 
-    def reconcile(self, documents: Sequence[Document]) -> None:
-        """Ask what became of ``submitting`` documents, one by one, and send those of which nothing is known."""
-        for document in documents:
-            if self._postponed(document):
-                continue
-            submission = self._submission(document)
-            try:
-                found = self._call(outward.find, self._api, submission.external_id)
-            except (Retryable, OutcomeUnknown) as error:
-                self._recorder.commit([self._again(document, error)])
-                continue
-            if found is not None:
-                self._recorder.commit([self._advance(document, found)])
-            else:
-                self._create(self._recorder.commit([self._intend(document)]))
+    def _reconcile(self, document: Document) -> None:
+        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        if found is not None:
+            self._recorder.commit([self._advance(document, found)])
+        else:
+            self._create(self._recorder.commit([self._intend(document)]))
 
     # Signing.
 
@@ -201,127 +152,146 @@ class AccountWorker:
         return self._held(self._recorder.move(document, State.SEALING, event, fields, sign_called_at=now), document)
 
     def _sign(self, documents: Sequence[Document]) -> None:
-        requests = [document.request_id for document in documents if document.request_id is not None]
         if not documents:
             return
+        requests = [document.request_id for document in documents if document.request_id is not None]
         try:
-            answers = self._call(outward.sign, self._api, requests)
+            answers = self.line.call(outward.sign, self._api, requests)
+        except Fatal:
+            raise
         except Refused as refusal:
             if len(documents) == 1:
-                self._settle_refusal(documents[0], refusal)
+                self._each(documents, partial(self._settle_refused_seal, refusal=refusal))
                 return
-            steps = [self._recorder.later(document, 0.0, refusal, sign_called_at=None) for document in documents]
+            # Perhaps only one was refused and the others are being sealed: each is asked for.
+            steps = [self._recorder.later(document, 0.0) for document in documents]
+        except AccountRefused as error:
+            steps = [self._again(document, error) for document in documents]  # it may have left before it was refused
         except Retryable as error:
             steps = [self._again(document, error, sign_called_at=None) for document in documents]
-        except OutcomeUnknown as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of them is asked for before it is signed again
             steps = [self._again(document, error) for document in documents]
         else:
-            steps = [self._advance(*pair) for pair in zip(documents, answers, strict=True)]
+            steps = []
+            for document, status in zip(documents, answers, strict=True):
+                accepted = replace(document, sign_accepted=True)
+                steps.append(replace(self._advance(accepted, status), before=document))
         self._recorder.commit(steps)
 
-    def _settle_refusal(self, document: Document, refusal: Refused) -> None:
+    def _settle_refused_seal(self, document: Document, refusal: Refused) -> None:
         """The service will not sign this one: believe it only if it does not say otherwise when asked."""
-        try:
-            seen = self._poll(document)
-        except (Retryable, OutcomeUnknown) as error:
-            self._recorder.commit([self._again(document, error)])
-            return
-        unsigned = seen is None or self._standing(document, seen.status).state is State.SUBMITTED
-        step = self._turned_down(document, refusal) if unsigned or seen is None else self._settle(document, seen)
-        self._recorder.commit([step])
+        seen = self._poll(document)
+        unsigned = seen is None or seen.status.status is RemoteStatus.SIGN_CREATED
+        if unsigned and not document.sign_accepted:
+            self._recorder.commit([self._turned_down(document, refusal)])
+        else:
+            self._settle(document, seen)
 
     # Polling.
 
     def poll(self, documents: Sequence[Document]) -> None:
         """Ask how far ``sealing`` and ``archiving`` documents are."""
-        for document in documents:
-            if self._postponed(document):
-                continue
-            try:
-                seen = self._poll(document)
-            except (Retryable, OutcomeUnknown, OSError) as error:
-                self._recorder.commit([self._again(document, error)])
-                continue
-            if seen is None:
-                vanished = Retryable(f"the service does not know its own request {document.request_id}")
-                self._recorder.commit([self._again(document, vanished)])
-            elif self._standing(document, seen.status).state is State.SUBMITTED:
-                self._still_unsigned(document, seen.status)
-            else:
-                self._recorder.commit([self._settle(document, seen)])
+        self._each(documents, lambda document: self._settle(document, self._poll(document)))
 
     def _poll(self, document: Document) -> remote.Seen | None:
         if document.request_id is None:
             raise ValueError(f"document {document.id} has no request to ask about")
-        return self._call(remote.poll, self._api, document.request_id, self._spool.sealed(document.id))
+        return self.line.call(remote.poll, self._api, document.request_id, self._spool, document.id)
 
-    def _still_unsigned(self, document: Document, status: RequestStatus) -> None:
-        """``SIGN_CREATED``: call sign, unless a sign call may still be under way."""
-        called_at = document.sign_called_at
-        waited_s = (self._clock.now() - called_at) / timedelta(seconds=1) if called_at else None
-        if waited_s is not None and waited_s < self._account.sign_again_after_s:
+    def _settle(self, document: Document, seen: remote.Seen | None) -> None:
+        """Record what an answer about a request means for its document."""
+        if seen is None:
+            raise Retryable(f"the service does not know its own request {document.request_id}")
+        now = self._clock.now()
+        before = document
+        document = replace(document, remote=remote.remember(document.remote, seen.status, now))
+        if seen.content_sha256 is not None:
+            document = replace(document, sealed_size_bytes=seen.content_size_bytes, sealed_sha256=seen.content_sha256)
+        standing = remote.judge(seen.status, archive_asked=document.archive)
+        if standing.state is State.SUBMITTED:
+            self._settle_unsigned(before)
+            return
+        if standing.state in (State.SEALED, State.FAILED):
+            step = self._finished(document, standing)
+        elif document.remote.steps == before.remote.steps:
+            step = self._recorder.later(document, self._poll_delay_s(document))
+        else:
+            fields = self._named(document) | {"remote_status": seen.status.status}
+            # A document does not go back to waiting for its seal because an answer came late.
+            state = State.ARCHIVING if document.state is State.ARCHIVING else standing.state
+            event, delay_s = EventName.REMOTE_STATUS_CHANGED, self._poll_delay_s(document)
+            step = self._recorder.move(document, state, event, fields, due_in_s=delay_s)
+        self._recorder.commit([replace(step, before=before)])
+
+    def _settle_unsigned(self, document: Document) -> None:
+        """``SIGN_CREATED``: call sign if no call was answered and none can be under way; else wait, and say why."""
+        further = [step.status for step in document.remote.steps if step.status is not RemoteStatus.SIGN_CREATED]
+        if further:
+            raise Retryable(f"the service said {further[-1]} before, and now {RemoteStatus.SIGN_CREATED} again")
+        waited_s = self._since_sign_call_s(document)
+        if waited_s is None:
+            self._sign(self._recorder.commit([self._intend_seal(document)]))
+        elif waited_s < self._account.sign_again_after_s:
             remaining_s = self._account.sign_again_after_s - waited_s
-            known = remote.remember(document.remote, status, self._clock.now())
-            delay_s = min(self._poll_delay_s(document), remaining_s)
-            self._recorder.commit([self._recorder.later(document, delay_s, remote=known)])
+            delay_s = min(self._poll_delay_s(document), max(remaining_s, self._account.poll_first_s))
+            self._recorder.commit([self._recorder.later(document, delay_s)])
+        elif document.sign_accepted:
+            raise Retryable(f"asked for its seal {waited_s:.0f} s ago, which the service accepted and has not begun")
         else:
             self._sign(self._recorder.commit([self._intend_seal(document)]))
 
-    def _settle(self, document: Document, seen: remote.Seen) -> Step:
-        """Return the step that an answer with a status beyond ``SIGN_CREATED`` asks for."""
-        now = self._clock.now()
-        standing = self._standing(document, seen.status)
-        known = remote.remember(document.remote, seen.status, now)
-        if standing.state in (State.SEALED, State.FAILED):
-            return self._finished(document, known, standing)
-        delay_s = self._poll_delay_s(document)
-        if known.steps == document.remote.steps:
-            return self._recorder.later(document, delay_s, remote=known)
-        fields = self._named(document) | {"remote_status": seen.status.status}
-        # A document does not go back to waiting for its seal because an answer came late.
-        state = State.ARCHIVING if document.state is State.ARCHIVING else standing.state
-        event = EventName.REMOTE_STATUS_CHANGED
-        return self._recorder.move(document, state, event, fields, due_in_s=delay_s, remote=known)
+    def _since_sign_call_s(self, document: Document) -> float | None:
+        called_at = document.sign_called_at
+        return (self._clock.now() - called_at) / timedelta(seconds=1) if called_at is not None else None
 
-    def _finished(self, before: Document, known: Remote, standing: remote.Standing) -> Step:
-        sealed = self._spool.sealed(before.id)
-        size_bytes, sha256 = hash_file(sealed) if sealed.exists() else (None, None)
+    def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:
-            return self._recorder.give_up(
-                before,
-                State.FAILED,
-                standing.reason or Reason.SEAL_FAILED,
-                standing.detail,
-                remote=known,
-                sealed_size_bytes=size_bytes,
-                sealed_sha256=sha256,
-            )
-        if sha256 is None:
-            if before.attempts + 1 < CONTENT_TRIES:
-                return self._again(before, Retryable("the service says sealed, but sent no document"))
-            detail = f"{known.steps[-1].status} without a document, {CONTENT_TRIES} times"
-            return self._recorder.give_up(before, State.FAILED, Reason.SEALED_CONTENT_MISSING, detail, remote=known)
-        archive_ids: list[JsonValue] = [archived.identifier for archived in known.archive_ids]
-        fields = self._named(before) | {"sealed_sha256": sha256, "archive_ids": archive_ids}
-        return self._recorder.move(
-            before,
-            State.SEALED,
-            EventName.DOCUMENT_SEALED,
-            fields,
-            remote=known,
-            sealed_size_bytes=size_bytes,
-            sealed_sha256=sha256,
-        )
+            reason = standing.reason or Reason.SEAL_FAILED
+            return self._recorder.give_up(document, State.FAILED, reason, standing.detail)
+        if document.sealed_sha256 is None:
+            status = document.remote.steps[-1].status
+            if document.refusals + 1 < CONTENT_TRIES:
+                missing = Retryable(f"the service says {status}, but sent no document")
+                return self._again(document, missing, refusals=document.refusals + 1)
+            detail = f"{status} without a document, {CONTENT_TRIES} times"
+            return self._recorder.give_up(document, State.FAILED, Reason.SEALED_CONTENT_MISSING, detail)
+        archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
+        fields = self._named(document) | {"sealed_sha256": document.sealed_sha256, "archive_ids": archive_ids}
+        return self._recorder.move(document, State.SEALED, EventName.DOCUMENT_SEALED, fields)
 
     # What all of them share.
+
+    def _each(self, documents: Sequence[Document], stage: Callable[[Document], None]) -> None:
+        """Run ``stage`` on one document after the other: trouble with one is its own."""
+        for document in documents:
+            if self._runs_late(document):
+                self._recorder.commit([self._recorder.later(document, 0.0)])
+                continue
+            closed_s = self.line.closed_s()
+            if closed_s > 0:
+                delay_s = closed_s * (1 + self._rng.random())
+                self._recorder.commit([self._recorder.later(document, delay_s)])
+                continue
+            try:
+                stage(document)
+            except Fatal:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next one waiting
+                self._recorder.commit([self._again(document, error)])
+
+    def _runs_late(self, document: Document) -> bool:
+        """Whether the lease could end before all calls for the document have: then somebody takes it up anew."""
+        if document.due_at is None:
+            return True
+        return self._clock.now() + timedelta(seconds=CALLS_EACH * self._account.call_timeout_s) > document.due_at
 
     def _advance(self, document: Document, status: RequestStatus) -> Step:
         """Return the step for an answer of create, sign or find: what lies beyond ``SIGN_CREATED`` is for `poll`."""
         now = self._clock.now()
-        known = remote.remember(document.remote, status, now)
+        known: Remote = remote.remember(document.remote, status, now)
+        is_new = known.steps != document.remote.steps
         fields = self._named(document) | {"request_id": status.request_id, "remote_status": status.status}
-        if self._standing(document, status).state is not State.SUBMITTED:
-            called_at = document.sign_called_at or now
+        if status.status is not RemoteStatus.SIGN_CREATED and (is_new or document.state is not State.SEALING):
             return self._recorder.move(
                 document,
                 State.SEALING,
@@ -330,19 +300,18 @@ class AccountWorker:
                 due_in_s=self._account.poll_first_s,
                 remote=known,
                 request_id=status.request_id,
-                sign_called_at=called_at,
+                sign_called_at=document.sign_called_at or now,
             )
         if document.state is State.SUBMITTING:
             event = EventName.SUBMISSION_CONFIRMED
-            return self._recorder.move(
-                document, State.SUBMITTED, event, fields, remote=known, request_id=status.request_id
-            )
+            request_id = status.request_id
+            return self._recorder.move(document, State.SUBMITTED, event, fields, remote=known, request_id=request_id)
         return self._recorder.later(document, self._account.poll_first_s, remote=known)
 
-    def _standing(self, document: Document, status: RequestStatus) -> remote.Standing:
-        return remote.judge(status, archive_asked=self._seal(document).archive)
-
     def _turned_down(self, document: Document, refusal: Refused) -> Step:
+        """Return the step for a "no": it counts when it was said often enough."""
+        if document.refusals + 1 < REFUSALS:
+            return self._again(document, refusal, refusals=document.refusals + 1)
         return self._recorder.give_up(document, State.FAILED, Reason.SEAL_REFUSED, str(refusal))
 
     def _again(self, document: Document, error: Exception, **changes: object) -> Step:
@@ -352,14 +321,6 @@ class AccountWorker:
         if isinstance(error, OutcomeUnknown) and not isinstance(error, MalformedAnswer):
             delay_s = max(delay_s, self._account.ask_after_s)  # what was sent may still be on its way
         return self._recorder.later(document, delay_s, error, **changes)
-
-    def _postponed(self, document: Document) -> bool:
-        """Put a claimed document off without a call if the account has gone out of reach meanwhile."""
-        closed_s = self.closed_s()
-        if closed_s <= 0:
-            return False
-        self._recorder.commit([self._recorder.later(document, closed_s * (1 + self._rng.random()))])
-        return True
 
     def _poll_delay_s(self, document: Document) -> float:
         """A share of the time already waited, so that quick seals are seen at once and slow ones cost little."""

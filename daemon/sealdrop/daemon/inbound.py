@@ -10,14 +10,15 @@ from pathlib import Path
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
 from sealdrop.daemon.recorder import Recorder
-from sealdrop.durable import is_temporary
+from sealdrop.daemon.standing import Standing
+from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.model import Document, DocumentId, FileIdentity, Reason, State, new_document_id
 from sealdrop.pipeline import intake
-from sealdrop.pipeline.watch import Sightings, Watch, identity_of, list_files, list_leftovers
+from sealdrop.pipeline.watch import Sightings, Watch, list_files
 from sealdrop.spool import Spool
 
 BATCH = 32  # files whose rows are committed together; a lone file never waits for others
@@ -34,6 +35,7 @@ class InboundWorker:
         config: Config,
         node: str,
         spool: Spool,
+        unclaimed: Unclaimed,
         ledger: Ledger,
         recorder: Recorder,
         clock: Clock,
@@ -44,20 +46,22 @@ class InboundWorker:
         self._folder: Folder = config.folders[name]
         self._node = node
         self._spool = spool
+        self._unclaimed = unclaimed
         self._ledger = ledger
         self._recorder = recorder
         self._clock = clock
         self._log = log
         self._on_fatal = on_fatal
         self._sightings = Sightings(settle_s=self._folder.settle_s, incomplete_s=self._folder.incomplete_s)
-        self._watch = Watch(self._folder.inbound, subfolders=self._folder.subfolders, wake=self._wake_up)
+        self._watch = Watch(
+            self._folder.inbound, subfolders=self._folder.subfolders, wake=self._wake_up, sweep=self.sweep
+        )
         self._woken = threading.Event()
         self._sweep_due = threading.Event()
         self._stopping = threading.Event()
         self._reachable = True
         self._complaints: dict[str, tuple[FileIdentity | None, Reason]] = {}
-        # Taken over, on record, and not known to be gone from inbound: never to be taken a second time.
-        self._standing: dict[FileIdentity, Document] = {}
+        self._standing = Standing(self._folder.inbound, spool, ledger, log)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
 
     def start(self) -> None:
@@ -76,24 +80,32 @@ class InboundWorker:
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the thread has ended; return whether it has."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _wake_up(self) -> None:
         self._woken.set()
 
     def _run(self) -> None:
+        try:
+            self._work_until_stopped()
+        except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its folder unwatched
+            self._on_fatal(error)
+        finally:
+            self._watch.stop()
+
+    def _work_until_stopped(self) -> None:
         first = True
         while not self._stopping.is_set():
             self._woken.clear()
             try:
                 if first:
-                    self._finish_removals()
+                    self._standing.load(self.name, subfolders=self._folder.subfolders)
                     first = False
                 self._round()
-            except Fatal as error:
-                self._on_fatal(error)
-                return
+            except Fatal:
+                raise
             except (OSError, Retryable) as error:
                 self._unreachable(error)
             except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
@@ -101,7 +113,6 @@ class InboundWorker:
             next_due = self._sightings.next_due()
             sleep_s = LONGEST_SLEEP_S if next_due is None else max(next_due - self._clock.monotonic(), 0.05)
             self._woken.wait(min(sleep_s, LONGEST_SLEEP_S))
-        self._watch.stop()
 
     def _round(self) -> None:
         """Look at what may be complete, and take it over."""
@@ -111,6 +122,8 @@ class InboundWorker:
             self._listen()
             vanished = set(self._sightings.paths())
             self._take_complete(self._listed(vanished), hinted)
+            if self._stopping.is_set():
+                return
             for path in vanished:
                 self._sightings.forget(path)
         else:
@@ -141,7 +154,7 @@ class InboundWorker:
             for path in paths:
                 if self._stopping.is_set():
                     break
-                document = self._consider(path, hinted=path in hinted)
+                document = self._consider(path, batch, hinted=path in hinted)
                 if document is not None:
                     batch.append(document)
                 if len(batch) >= BATCH:
@@ -150,14 +163,14 @@ class InboundWorker:
         finally:
             self._commit(batch)
 
-    def _consider(self, path: Path, *, hinted: bool) -> Document | None:
+    def _consider(self, path: Path, batch: Sequence[Document], *, hinted: bool) -> Document | None:
         """Take the file over if it is complete; return what is to be put on record."""
         try:
-            status = path.lstat()
-            if self._is_standing(path, identity_of(status)):
+            if self._standing.recognises(path, FileIdentity.of(path.lstat())):
                 return None
-            if not self._sightings.is_complete(path, now=self._clock.monotonic(), hinted=hinted):
-                return None
+            seen = self._sightings.complete(path, now=self._clock.monotonic(), hinted=hinted)
+            if seen is None or any(document.identity == seen for document in batch):
+                return None  # in the batch: it was renamed since it was copied
         except (FileNotFoundError, NotADirectoryError):
             self._sightings.forget(path)
             return None
@@ -166,13 +179,13 @@ class InboundWorker:
             detail = error.strerror or "it cannot be read"
             self._complain(intake.NotTaken(name, Reason.FILE_UNREADABLE, detail), None)
             return None
-        return self._take(path, identity_of(status))
+        return self._take(path, seen)
 
     def _take(self, path: Path, seen: FileIdentity) -> Document | None:
         document_id = new_document_id(self._clock.now())
         self._spool.make(document_id)
         try:
-            taken = intake.take(self._folder.inbound, path, self._spool.original(document_id))
+            taken = intake.take(self._folder.inbound, path, self._spool.original(document_id), seen=seen)
         except BaseException:
             self._spool.remove(document_id)
             raise
@@ -198,6 +211,8 @@ class InboundWorker:
             received_at=now,
             updated_at=now,
             due_at=now,
+            level=self._folder.seal.level,
+            archive=self._folder.seal.archive,
         )
 
     def _commit(self, batch: Sequence[Document]) -> None:
@@ -206,62 +221,16 @@ class InboundWorker:
             return
         try:
             self._recorder.received(batch)
-        except BaseException:
-            # Nothing was committed: the originals stand where they were, and the copies are of no use.
+        except Exception:
+            # A failing disk can leave it open whether the rows are there: only what surely has none is of no use.
             for document in batch:
-                self._spool.remove(document.id)
+                if self._ledger.get(document.id) is None:
+                    self._spool.remove(document.id)
             raise
-        # If we crash from here on, the originals are recognised by their identity and removed by the next start.
+        # If we crash from here on, the originals are recognised and removed by the next start.
+        self._standing.remove(batch)
         for document in batch:
-            self._standing[document.identity] = document
-        self._remove(batch)
-
-    def _remove(self, documents: Sequence[Document]) -> None:
-        gone = []
-        for document in documents:
-            try:
-                intake.remove_original(self._folder.inbound, document.name, document.identity, document.id)
-            except OSError as error:
-                self._log.warning(
-                    EventName.ORIGINAL_NOT_REMOVED, document=document.id, name=document.name, error=str(error)
-                )
-            else:
-                gone.append(document)
-        self._note_removed(gone)
-
-    def _note_removed(self, documents: Sequence[Document]) -> None:
-        self._ledger.original_removed([document.id for document in documents])
-        for document in documents:
-            self._standing.pop(document.identity, None)
-
-    def _is_standing(self, path: Path, identity: FileIdentity) -> bool:
-        """Return whether the file is one that was taken over before, having tried again to remove it."""
-        document = self._standing.get(identity)
-        if document is None:
-            return False
-        name = "/".join(path.relative_to(self._folder.inbound).parts)
-        try:
-            intake.remove_original(self._folder.inbound, name, identity, document.id)
-        except OSError:
-            return True  # said before; it stays recognised
-        self._note_removed([document])
-        return True
-
-    def _finish_removals(self) -> None:
-        """Take up what the last run had taken over but perhaps not removed."""
-        self._standing = {document.identity: document for document in self._ledger.originals_standing(self.name)}
-        for aside in list(list_leftovers(self._folder.inbound, subfolders=self._folder.subfolders)):
-            document = self._ledger.get(intake.document_of(aside.name))
-            if document is not None and is_temporary(aside.name):
-                intake.finish_removal(aside, document.name, document.identity)
-        present = {}
-        for document in self._standing.values():
-            try:
-                present[identity_of((self._folder.inbound / document.name).lstat())] = document
-            except OSError:
-                continue
-        self._note_removed([each for each in self._standing.values() if each.identity not in present])
-        self._remove(list(self._standing.values()))
+            self._unclaimed.taken_over(document.sha256)
 
     def _complain(self, file: intake.NotTaken, seen: FileIdentity | None) -> None:
         """Log why a file is left where it is, once for each state of the file."""

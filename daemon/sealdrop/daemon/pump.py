@@ -64,17 +64,23 @@ class Pump:
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the thread has ended; return whether it has."""
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        try:
+            self._work_until_stopped()
+        except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its documents waiting
+            self._on_fatal(error)
+
+    def _work_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
                 sleep_s = self._turn()
-            except Fatal as error:
-                self._on_fatal(error)
-                return
+            except Fatal:
+                raise
             except Exception as error:  # noqa: BLE001 - a worker never dies of one document's trouble
                 self._log.error(
                     EventName.WORKER_TROUBLED,

@@ -44,7 +44,10 @@ class Recorder:
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
-        """Have ``listener`` called with every document that moved and its event, in the thread that moved it."""
+        """Have ``listener`` called with every document that moved and its event, in the thread that moved it.
+
+        It must not raise.
+        """
         self._listeners.append(listener)
 
     def received(self, documents: Sequence[Document]) -> None:
@@ -67,6 +70,7 @@ class Recorder:
         A document whose lease was lost meanwhile is left out: whoever has it now records what becomes of it.
         """
         outcomes = self._ledger.record(*steps)
+        # From here on all is committed, and nothing below raises.
         self._on_record()
         stored = []
         for step, outcome in zip(steps, outcomes, strict=True):
@@ -103,8 +107,10 @@ class Recorder:
             updated_at=now if state != before.state else before.updated_at,
             due_at=now + timedelta(seconds=due_in_s),
             lease=None,
-            attempts=0,
-            last_error=None,
+            # What is tried again in the same state goes on counting, or its delays would never grow.
+            attempts=0 if state != before.state else before.attempts,
+            refusals=0 if state != before.state else before.refusals,
+            last_error=None if state != before.state else before.last_error,
             **changes,  # type: ignore[arg-type]
         )
         return Step(before, after, Event(event, fields or {}))
@@ -193,7 +199,8 @@ class TrailWriter:
         """Copy what is committed by now, and end."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def flush(self) -> None:
         """Copy everything that is committed.
@@ -216,6 +223,7 @@ class TrailWriter:
                 self._log.error(EventName.WORKER_TROUBLED, worker="audit", error=_one_line(error))
                 if not stopping:
                     self._wake.wait(self.RETRY_S)
+                    continue
             except Exception as error:  # noqa: BLE001 - without the trail nothing may go on
                 self._on_fatal(error)
                 return

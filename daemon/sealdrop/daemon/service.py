@@ -13,12 +13,23 @@ from sealdrop.audit.chain import link
 from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
-from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.account import CALLS_EACH, AccountWorker
 from sealdrop.daemon.inbound import InboundWorker
+from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
 from sealdrop.daemon.stages import LocalStages
-from sealdrop.daemon.startup import audit_folder, check_anchors, check_folders, check_trail, ledger_path, lock_all
+from sealdrop.daemon.startup import (
+    audit_folder,
+    check_anchors,
+    check_folders,
+    check_no_circle,
+    check_trail,
+    check_waiting,
+    ledger_path,
+    lock_all,
+)
+from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.durable import make_folder
 from sealdrop.errors import SealdropError
 from sealdrop.events import EventName
@@ -30,8 +41,8 @@ from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
 from sealdrop.spool import Spool
 
-# A lease outlasts the longest that a worker may honestly take over what it claims: a jailed function may be tried
-# twice for 20 s on each document of a claim, a call may use its whole deadline before its answer is recorded.
+# A lease outlasts what a worker honestly needs for one document, and mostly for all of a claim; a worker that sees the
+# end of a lease come gives the document back instead.
 LOCAL_LEASE_S = 600.0
 LEASE_SLACK_S = 60.0
 POLLERS = 2  # threads that poll one account
@@ -56,6 +67,7 @@ class Daemon:
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
         check_folders(config)
+        check_no_circle(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))
             self._jail = opened.enter_context(Jail(config.service.inspectors, JailLimits()))
@@ -67,6 +79,8 @@ class Daemon:
             self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
             check_trail(trail, self._ledger)
             self._trail_writer.flush()
+            check_waiting(config, self._ledger)
+            self._unclaimed = Unclaimed(self._spool, self._ledger, log)
             self._apis = {name: opened.enter_context(self._api(name)) for name in config.accounts}
             self._opened = opened.pop_all()
         self._recorder = Recorder(
@@ -92,13 +106,15 @@ class Daemon:
         """Take up what the last run left and begin to work. ``on_broken`` is called if the service must stop itself."""
         self._on_broken = on_broken
         self._ledger.release_leases(self._node)
-        self._clear_spool()
         self._recorder.note(
             EventName.SERVICE_STARTED,
             version=__version__,
             accounts=list[JsonValue](sorted(self.config.accounts)),
             folders=list[JsonValue](sorted(self.config.folders)),
         )
+        # Nothing is removed or claimed before the files have taken this record: they and the ledger do agree.
+        self._trail_writer.flush()
+        self._unclaimed.clear_spool()
         self._trail_writer.start()
         self._make_workers()
         for worker in self._workers():
@@ -133,6 +149,7 @@ class Daemon:
             self.config,
             self._node,
             self._spool,
+            self._unclaimed,
             self._ledger,
             self._recorder,
             self._clock,
@@ -141,8 +158,8 @@ class Daemon:
         )
 
     def _account_worker(self, name: str) -> AccountWorker:
-        api = self._apis[name]
-        return AccountWorker(name, self.config, api, self._spool, self._recorder, self._clock, self._log, self._rng)
+        line = AccountLine(name, self.config.accounts[name], self._clock, self._log, self._rng)
+        return AccountWorker(line, self.config, self._apis[name], self._spool, self._recorder, self._clock, self._rng)
 
     def _pump(
         self,
@@ -153,8 +170,10 @@ class Daemon:
         worker: AccountWorker | None = None,
         limit: int = CLAIM,
     ) -> None:
-        account = worker.name if worker else None
-        lease_s = self.config.accounts[account].call_timeout_s * 2 * CLAIM + LEASE_SLACK_S if account else LOCAL_LEASE_S
+        account = worker.line.name if worker else None
+        lease_s = LOCAL_LEASE_S
+        if account is not None:
+            lease_s = self.config.accounts[account].call_timeout_s * CALLS_EACH * CLAIM + LEASE_SLACK_S
 
         def claim() -> Claimed:
             now = self._clock.now()
@@ -167,7 +186,7 @@ class Daemon:
             clock=self._clock,
             log=self._log,
             on_fatal=self._broken,
-            closed_s=worker.closed_s if worker else lambda: 0.0,
+            closed_s=worker.line.closed_s if worker else lambda: 0.0,
         )
         self._pumps.append(pump)
         for state in states:
@@ -212,14 +231,3 @@ class Daemon:
         self._trail_writer.stop(TRAIL_STOP_S)
         if not abandoned:  # else their threads still use it all; the end of the process closes it
             self._opened.close()
-
-    def _clear_spool(self) -> None:
-        """Remove the copies that nobody needs: of documents that are over, and of drops that were never committed."""
-        removed = 0
-        for document_id in self._spool.documents():
-            document = self._ledger.get(document_id)
-            if document is None or document.due_at is None:
-                self._spool.remove(document_id)
-                removed += 1
-        if removed:
-            self._log.info(EventName.SPOOL_CLEANED, documents=removed)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from pydantic import JsonValue
 
@@ -21,6 +22,7 @@ from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+LONGEST = timedelta(seconds=150)  # that one document may take here: two tries of 20 s, and waiting for a child
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
@@ -50,6 +52,10 @@ class LocalStages:
     def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
         """Run ``stage`` on one document after the other: trouble with one is its own."""
         for document in documents:
+            if document.due_at is None or self.clock.now() + LONGEST > document.due_at:
+                # The lease could end under our hands: somebody takes it up anew.
+                self.recorder.commit([self.recorder.later(document, 0.0)])
+                continue
             try:
                 step = stage(document)
             except Fatal:
@@ -91,10 +97,9 @@ class LocalStages:
         return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report)
 
     def _verify(self, document: Document) -> Step:
-        folder = self.config.folders[document.folder]
         account = self.config.accounts[document.account]
-        sealed = self.spool.sealed(document.id)
-        report = verify(document, sealed, account, folder.seal, self.jail, now=self.clock.now())
+        sealed = self.spool.sealed(document.id, document.sealed_sha256)
+        report = verify(document, sealed, account, self.jail, now=self.clock.now())
         failure = report.first_failure
         if failure is not None:
             detail = f"{failure.name}: {failure.detail}"
@@ -111,10 +116,10 @@ class LocalStages:
 
     def _deliver(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]
-        original, sealed = self.spool.original(document.id), self.spool.sealed(document.id)
+        original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
         if document.state is State.VERIFIED:
-            name = deliver(document, sealed, folder.outbound, folder.seal.level)
+            name = deliver(document, sealed, folder.outbound, document.level)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)

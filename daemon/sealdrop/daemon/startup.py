@@ -19,17 +19,20 @@ from sealdrop.pdf.jail import Jail, JailedError
 
 
 def check_trail(trail: Trail, ledger: Ledger) -> None:
-    """Pass if the files end where the ledger says, or later; what they do not have yet is about to be appended.
+    """Pass if ledger and audit files tell the same story: the files end with a record that the ledger has.
 
     Raises:
-        Fatal: records that were in the files are gone.
+        Fatal: one of the two was cut off, replaced or put back from an older copy.
     """
-    known, found = ledger.audit_flushed_head(), trail.head()
-    if found.seq < known.seq or (found.seq == known.seq and found.hash != known.hash):
+    found, flushed = trail.head(), ledger.audit_flushed_head()
+    known = {flushed.seq: flushed.hash}
+    if found.seq > flushed.seq:  # written to the files by the last run, which did not come to say so
+        known |= {record.seq: record.hash for record in ledger.audit_pending(found.seq - flushed.seq)}
+    if found.seq < flushed.seq or known.get(found.seq) != found.hash:
         raise Fatal(
-            f"the audit trail was cut off or replaced: the ledger knows of record {known.seq}, the files end with "
-            f"record {found.seq}. Nothing was started, and no document is lost: bring the files of the audit folder "
-            "back from a backup, or find out who changed them"
+            f"ledger and audit trail do not belong together: the files end with record {found.seq}, the ledger knows "
+            f"of records up to {ledger.audit_head().seq}. One of them was cut off, replaced or put back from an older "
+            "copy. Nothing was started or removed: bring both back as they were at one moment"
         )
 
 
@@ -54,6 +57,13 @@ def check_folders(config: Config) -> None:
         raise ConfigurationError(str(config.source), problems)
 
 
+def _places(config: Config) -> Iterator[tuple[str, Path]]:
+    yield "service.state_dir", config.service.state_dir
+    for name, folder in config.folders.items():
+        for key, path in folder.places():
+            yield f"folders.{name}.{key}", path
+
+
 def _folder_problems(config: Config) -> Iterator[str]:
     places = [("service.state_dir", config.service.state_dir)]
     places += [
@@ -70,6 +80,41 @@ def _folder_problems(config: Config) -> Iterator[str]:
             yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             yield f"{place}: {path} must be readable and writable for the service's user"
+
+
+def check_no_circle(config: Config) -> None:
+    """Pass if nothing that is written ends up in an inbound folder, by whatever links and mounts.
+
+    Raises:
+        ConfigurationError: what is written to some folder would be sealed again.
+    """
+    problems = []
+    for name, folder in config.folders.items():
+        inbound = os.path.realpath(folder.inbound)
+        for place, path in _places(config):
+            real = os.path.realpath(path)
+            if place != f"folders.{name}.inbound" and os.path.commonpath([inbound, real]) == inbound:
+                problems.append(
+                    f"{place}: {path} is inside folders.{name}.inbound; what is written there is sealed again"
+                )
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
+
+
+def check_waiting(config: Config, ledger: Ledger) -> None:
+    """Pass if every document that waits has its folder and account in the configuration.
+
+    Raises:
+        ConfigurationError: documents would wait for ever.
+    """
+    problems = []
+    for name, waiting in ledger.oldest_waiting().items():
+        if name not in config.folders:
+            problems.append(f"folders.{name}: missing, but documents of it wait, {waiting.id} for one")
+        elif waiting.account not in config.accounts:
+            problems.append(f"accounts.{waiting.account}: missing, but documents wait for it, {waiting.id} for one")
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
 
 
 def check_anchors(config: Config, jail: Jail) -> None:

@@ -3,21 +3,20 @@
 Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, bindparam, select, tuple_
+from sqlalchemy import Row, Select, select
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally
-from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, FileIdentity, State
+from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Sha256, State
 
 _FOUND_AT_MOST = 20
-_BATCH = 1_000
 
 
 def to_document(row: Row[Any]) -> Document:
@@ -98,15 +97,14 @@ class LedgerReader:
                 found |= {row.id: to_document(row) for row in connection.execute(newest)}
         return tuple(sorted(found.values(), key=lambda one: (one.received_at, one.id), reverse=True)[:limit])
 
-    def by_identity(self, identity: FileIdentity) -> Document | None:
-        """Return the newest document that was taken over from exactly that state of a file, or None.
+    def knows_content(self, sha256: Sha256) -> bool:
+        """Return whether a document of that content was ever taken over.
 
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        same = _documents().where(document.c.identity == identity)
-        return self._first(same.order_by(document.c.received_at.desc()).limit(1))
+        return self._first(_documents().where(document.c.sha256 == sha256).limit(1)) is not None
 
     def originals_standing(self, folder: str) -> tuple[Document, ...]:
         """Return the folder's documents whose originals are not known to be gone from inbound; normally few.
@@ -150,31 +148,6 @@ class LedgerReader:
                 if row is not None:
                     oldest[folder] = to_document(row)
         return oldest
-
-    def active_ids(self) -> Iterator[DocumentId]:
-        """Yield the ID of every document that has not ended or has something left to do, in batches.
-
-        Each batch sees its own moment: a document that is added meanwhile may be left out. Before anything is
-        removed because its ID was not here, ask for it with `get`.
-
-        Raises:
-            Retryable: the database cannot be read now.
-            Fatal: it cannot be trusted.
-        """
-        key = (document.c.folder, document.c.received_at, document.c.id)
-        batch = select(*key).where(ACTIVE).order_by(*key).limit(_BATCH)
-        query = batch
-        while True:
-            with self._database.reading() as connection:
-                rows = connection.execute(query).all()
-            for row in rows:
-                yield row.id
-            if len(rows) < _BATCH:
-                return
-            last = tuple_(
-                *(bindparam(None, value, type_=column.type) for column, value in zip(key, rows[-1], strict=True))
-            )
-            query = batch.where(tuple_(*key) > last)
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.

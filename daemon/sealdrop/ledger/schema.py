@@ -37,7 +37,18 @@ from sqlalchemy import (
 )
 
 from sealdrop.errors import Fatal, LedgerTooNew
-from sealdrop.model import END_STATES, GENESIS, Document, FileIdentity, Inspection, Reason, Remote, State, Verification
+from sealdrop.model import (
+    END_STATES,
+    GENESIS,
+    Document,
+    FileIdentity,
+    Inspection,
+    Reason,
+    Remote,
+    SealLevel,
+    State,
+    Verification,
+)
 
 SCHEMA_VERSION = 1
 
@@ -144,12 +155,16 @@ document = Table(
     Column("received_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("due_at", Moment),
+    Column("level", Member(SealLevel), nullable=False),
+    Column("archive", Boolean, nullable=False),
     Column("lease", String),
     Column("attempts", Integer, nullable=False),
     Column("last_error", Text),
     Column("external_id", String),
     Column("request_id", String),
     Column("sign_called_at", Moment),
+    Column("sign_accepted", Boolean, nullable=False),
+    Column("refusals", Integer, nullable=False),
     Column("reason", Member(Reason)),
     Column("reason_detail", Text),
     Column("inspection", Report(Inspection)),
@@ -172,7 +187,19 @@ DOCUMENT_COLUMNS = tuple(document.c[field.name] for field in fields(Document))
 
 # What was true when the document was taken over stays true. Leaving these columns out of updates also spares the
 # database from touching their indexes at each step.
-FIXED_FIELDS = ("id", "node", "account", "folder", "name", "identity", "size_bytes", "sha256", "received_at")
+FIXED_FIELDS = (
+    "id",
+    "node",
+    "account",
+    "folder",
+    "name",
+    "identity",
+    "size_bytes",
+    "sha256",
+    "received_at",
+    "level",
+    "archive",
+)
 
 # As text, in the index and in the query alike: SQLite takes a partial index only if it finds the same condition in
 # the query, and a bound parameter is not the same.
@@ -199,7 +226,6 @@ Index(
 )
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
-Index("document_identity", document.c.identity)
 Index("document_content", document.c.sha256, document.c.folder)
 Index("document_short_id", document.c.short_id)
 Index("document_file_name", document.c.file_name, document.c.received_at)

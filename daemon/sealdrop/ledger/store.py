@@ -15,7 +15,7 @@ Rules:
 import secrets
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -27,7 +27,7 @@ from sealdrop.errors import Fatal, LeaseLost
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
-from sealdrop.ledger.recording import Link, Recording, Step, update_held
+from sealdrop.ledger.recording import Link, Recording, Step
 from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State
 
@@ -162,20 +162,6 @@ class Ledger(LedgerReader):
             claim = update(document).where(document.c.id.in_(ids)).values(lease).returning(*DOCUMENT_COLUMNS)
             claimed = {row.id: to_document(row) for row in connection.execute(claim)}
             return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
-
-    def renew(self, seen: Document, until: datetime) -> Document:
-        """Keep a document's lease until then; return the document as it stands.
-
-        Raises:
-            LeaseLost: it belongs to somebody else now.
-            Retryable: the database cannot be written now; the lease is as it was.
-            Fatal: the database cannot be trusted.
-        """
-        with self._database.writing() as connection:
-            renewed = update_held(connection, seen, {"due_at": until})
-        if not renewed:
-            raise LeaseLost(f"document {seen.id} belongs to somebody else now, its lease cannot be renewed")
-        return replace(seen, due_at=until)
 
     def release_leases(self, node: str) -> int:
         """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.

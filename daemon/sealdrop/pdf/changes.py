@@ -1,29 +1,55 @@
-"""What the revision that holds the seal did to the document beside sealing it.
+"""What a revision did to the document beside sealing it, or beside adding validation data.
 
-The bytes of the original stand unchanged at the beginning of the sealed file, but the revision after them could
-replace any of its objects, and the seal would be a good one of another document. pyHanko's difference analysis looks
-at what came after a signature, not at the signature's own revision, and would refuse much that other signing software
-does there. So this asks one thing only: of the objects that were there before, none is different but those that a
-seal has to touch. Those are the catalogue and the form for the new field, a page for its annotation, an empty
-signature field, the information about the document, and the store of validation data; and lists grow by signature
-fields only.
+The bytes of the original stand unchanged at the beginning of the sealed file, but any revision after them can replace
+any of its objects, and what is shown would be another document. pyHanko's difference analysis looks at what came after
+a signature, not at the signature's own revision, and it fails on originals with quirks. So this looks at each revision
+by itself, and asks one thing only: of the objects that were there before, none is different but those that have to be.
+
+1. No object is removed, and none gets a number under which the document already asked for something.
+2. The revision that holds the seal may touch the catalogue and the form for the new field, a page for the field's
+   annotation, an empty signature field, the information about the document, and the store of validation data. Lists
+   grow, by filled signature fields; resources grow; nothing in them is replaced.
+3. A later revision may do the same for document timestamps, which must not show anything.
+
+Objects are compared by what they say, not by how that is written: the order of a dictionary's entries, and the form of
+a number or a string, are each writer's own. What is new counts only as far as something old leads to it.
 """
 
 # mypy: disable-error-code="no-untyped-call"
 # pyHanko says that it is typed, and leaves many of its functions without types.
 
-from io import BytesIO
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.reader import HistoricalResolver
 
-from sealdrop.pdf.reader import Reader, Unsound, entry
+from sealdrop.pdf.equality import raw, same
+from sealdrop.pdf.reader import Reader, Revision, Unsound, entry
 
-_CATALOGUE = frozenset({"/AcroForm", "/DSS", "/Extensions", "/Metadata", "/Perms", "/Version"})
-_FORM = frozenset({"/DA", "/DR", "/Fields", "/NeedAppearances", "/SigFlags"})
-_PAGE = frozenset({"/Annots", "/LastModified", "/Tabs"})
+_CATALOGUE = frozenset({"/AcroForm", "/DSS", "/Extensions", "/Metadata", "/Version"})
+_SEALED_CATALOGUE = _CATALOGUE | {"/Perms"}  # for a seal that certifies
+_FORM = frozenset({"/DA", "/DR", "/Fields", "/SigFlags"})
+_SEALED_FORM = _FORM | {"/NeedAppearances"}
+_PAGE = frozenset({"/Annots", "/LastModified", "/Tabs", "/Type"})
+_INHERITED = ("/CropBox", "/MediaBox", "/Resources", "/Rotate")  # by a page from its tree; some write it out
+_PAGE_TREE = frozenset({"/ITXT"})  # the mark of iText and OpenPDF
 _SIGNATURE_FIELD = frozenset({"/AP", "/AS", "/DA", "/F", "/Lock", "/M", "/MK", "/P", "/Rect", "/V"})
 _LISTS = ("/Annots", "/Fields")
+_RESOURCES = ("/DR", "/Perms")
+_DEEPEST_TREE = 64
+_ONLY_ADDED = frozenset({"/DA", "/Type"})
+
+_Number = tuple[int, int]  # of an object: its number and its generation
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """What a revision may touch beside what every one may, and which fields it may add."""
+
+    name: str
+    catalogue: frozenset[str]
+    form: frozenset[str]
+    is_field: Callable[[generic.DictionaryObject], bool]
 
 
 def check_sealing_revision(reader: Reader, revision: int) -> None:
@@ -32,87 +58,177 @@ def check_sealing_revision(reader: Reader, revision: int) -> None:
     Raises:
         Unsound: it does not. pyHanko may raise anything else, which means the same.
     """
+    _check(reader, revision, _Rules("the seal's revision", _SEALED_CATALOGUE, _SEALED_FORM, _is_signature))
+
+
+def check_later_revision(reader: Reader, revision: int) -> None:
+    """Pass if ``revision`` adds validation data and invisible document timestamps, and changes nothing else.
+
+    Raises:
+        Unsound: it does. pyHanko may raise anything else, which means the same.
+    """
+    _check(reader, revision, _Rules("a later revision", _CATALOGUE, _FORM, _is_unseen_timestamp))
+
+
+def _check(reader: Reader, revision: int, rules: _Rules) -> None:
     before, after = reader.get_historical_resolver(revision - 1), reader.get_historical_resolver(revision)
-    if after.refs_freed_in_revision():
-        raise Unsound("the seal's revision removes objects of the original")
     if before.root_ref.idnum != after.root_ref.idnum:
-        raise Unsound("the seal's revision has another catalogue than the original")
+        raise Unsound(f"{rules.name} has another catalogue than the one before")
+    if not same(raw(before.trailer_view, "/Encrypt"), raw(after.trailer_view, "/Encrypt")):
+        raise Unsound(f"{rules.name} changes how the document is encrypted")
+    freed = after.numbers_freed()
+    if any(before.has(number) for number in freed):
+        raise Unsound(f"{rules.name} removes objects")
     free = _free_objects(before)
     for ref in after.explicit_refs_in_revision():
         number = (ref.idnum, ref.generation)
-        if number in free or reader.xrefs.get_historical_ref(ref, revision - 1) is None:
+        if ref.idnum in freed:
+            continue
+        if reader.xrefs.get_historical_ref(ref, revision - 1) is None:
+            if before.has(ref.idnum):
+                raise Unsound(f"{rules.name} replaces object {ref.idnum} by another generation of it")
+            if not before.is_ref_unassignable(ref):
+                raise Unsound(f"{rules.name} fills in object {ref.idnum}, which was asked for and was not there")
             continue
         old, new = before(ref), after(ref)
-        if _dump(old) != _dump(new) and not _is_needed(before, number, old, new):
-            kind = str(old.get("/Type", "untyped")) if isinstance(old, generic.DictionaryObject) else "untyped"
-            raise Unsound(f"the seal's revision replaces object {ref.idnum} ({kind}) of the original")
+        if number not in free and not same(old, new) and not _is_needed(before, number, old, new, rules):
+            kind = entry(old, "/Type", "untyped") if isinstance(old, generic.DictionaryObject) else "untyped"
+            raise Unsound(f"{rules.name} replaces object {ref.idnum} ({kind})")
 
 
-def _number(holder: generic.DictionaryObject, key: str) -> tuple[int, int] | None:
+def _number(holder: object, key: str) -> _Number | None:
     """Return the number of the object that ``key`` refers to, None if it refers to none."""
-    value = holder.raw_get(key) if key in holder else None
+    value = raw(holder, key) if isinstance(holder, generic.DictionaryObject) else None
     return (value.idnum, value.generation) if isinstance(value, generic.IndirectObject) else None
 
 
-def _free_objects(before: HistoricalResolver) -> set[tuple[int, int] | None]:
+def _free_objects(before: Revision) -> set[_Number | None]:
     """Return the objects that show nothing: information about the document, and the store of validation data."""
-    root, trailer = before.root, before.trailer_view
-    free = {_number(trailer, "/Info"), _number(root, "/Metadata"), _number(root, "/DSS")}
-    store = entry(root, "/DSS")
+    root, store = before.root, entry(before.root, "/DSS")
+    free = {_number(before.trailer_view, "/Info"), _number(root, "/DSS")}
+    metadata = entry(root, "/Metadata")
+    if isinstance(metadata, generic.StreamObject) and entry(metadata, "/Type") == "/Metadata":
+        free.add(_number(root, "/Metadata"))
     if isinstance(store, generic.DictionaryObject):
         free |= {_number(store, key) for key in store}
+        by_signature = entry(store, "/VRI")
+        if isinstance(by_signature, generic.DictionaryObject):
+            free |= {_number(by_signature, key) for key in by_signature}
     return free
 
 
 def _is_needed(
-    before: HistoricalResolver, number: tuple[int, int], old: generic.PdfObject, new: generic.PdfObject
+    before: Revision, number: _Number, old: generic.PdfObject, new: generic.PdfObject, rules: _Rules
 ) -> bool:
-    """Return whether a seal has to change ``old`` into ``new``."""
+    """Return whether a seal, or a document timestamp, has to change ``old`` into ``new``."""
     if isinstance(old, generic.ArrayObject) and isinstance(new, generic.ArrayObject):
-        return _grew_by_signatures(old, new)
+        return _grew_by_fields(old, new, rules)
     if type(old) is not generic.DictionaryObject or type(new) is not generic.DictionaryObject:
         return False  # a stream, above all
+    form = entry(before.root, "/AcroForm")
     if number == (before.root_ref.idnum, before.root_ref.generation):
         none = generic.DictionaryObject()
-        form, new_form = entry(old, "/AcroForm", none), entry(new, "/AcroForm", none)
-        return _differs_only_in(old, new, _CATALOGUE) and _differs_only_in(form, new_form, _FORM)
+        new_form = entry(new, "/AcroForm", none)
+        return _differs_only_in(old, new, rules.catalogue, rules) and _is_form(form or none, new_form, rules)
     if number == _number(before.root, "/AcroForm"):
-        return _differs_only_in(old, new, _FORM)
-    if entry(old, "/Type") == "/Page":
-        return _differs_only_in(old, new, _PAGE)
-    return _is_empty_signature_field(old) and _differs_only_in(old, new, _SIGNATURE_FIELD)
+        return _is_form(old, new, rules)
+    resources = entry(form, "/DR") if isinstance(form, generic.DictionaryObject) else None
+    if number == _number(form, "/DR") or (
+        isinstance(resources, generic.DictionaryObject) and number in {_number(resources, key) for key in resources}
+    ):
+        return _grew(old, new)
+    if number == _number(before.root, "/Pages"):
+        return _differs_only_in(old, new, _PAGE_TREE, rules)
+    if entry(old, "/Type") == "/Page" or ("/Type" not in old and "/Kids" in _parent(old)):
+        written_out = {key for key in _INHERITED if key not in old and same(_inherited(old, key), raw(new, key))}
+        return _differs_only_in(old, new, _PAGE | written_out, rules)
+    is_empty = _is_signature_field(old) and "/V" not in old and "/V" not in _parent(old)
+    return is_empty and rules.is_field(new) and _differs_only_in(old, new, _SIGNATURE_FIELD, rules)
 
 
-def _differs_only_in(old: object, new: object, keys: frozenset[str]) -> bool:
+def _inherited(page: generic.DictionaryObject, key: str) -> generic.PdfObject:
+    """Return what a page without that entry has from the tree above it (ISO 32000-1, 7.7.3.4)."""
+    node = page
+    for _ in range(_DEEPEST_TREE):
+        node = _parent(node)
+        if key in node:
+            return raw(node, key)
+    return generic.NullObject()
+
+
+def _is_form(old: object, new: object, rules: _Rules) -> bool:
+    """Return whether the form has become that of the sealed document; its appearances must not be made anew."""
+    if not _differs_only_in(old, new, rules.form, rules):
+        return False
+    return not _asks_for_appearances(new) or _asks_for_appearances(old)
+
+
+def _asks_for_appearances(form: object) -> bool:
+    return isinstance(form, generic.DictionaryObject) and bool(entry(form, "/NeedAppearances"))
+
+
+def _differs_only_in(old: object, new: object, keys: frozenset[str], rules: _Rules) -> bool:
     if not (isinstance(old, generic.DictionaryObject) and isinstance(new, generic.DictionaryObject)):
         return False
-    for key in (old.keys() | new.keys()) - keys:
-        if key not in old or key not in new or _dump(old.raw_get(key)) != _dump(new.raw_get(key)):
+    for key in old.keys() | new.keys():
+        if key in keys and not (key in old and key in _ONLY_ADDED):
+            continue
+        if key not in old or key not in new or not same(raw(old, key), raw(new, key)):
             return False
-    none = generic.ArrayObject()
-    return all(_grew_by_signatures(entry(old, key, none), entry(new, key, none)) for key in _LISTS if key in keys)
+    nothing, nobody = generic.ArrayObject(), generic.DictionaryObject()
+    return all(
+        _grew_by_fields(entry(old, key, nothing), entry(new, key, nothing), rules) for key in _LISTS if key in keys
+    ) and all(_grew(entry(old, key, nobody), entry(new, key, nobody)) for key in _RESOURCES if key in keys)
 
 
-def _grew_by_signatures(old: generic.ArrayObject, new: generic.ArrayObject) -> bool:
-    """Return whether ``new`` is ``old`` and then signature fields, or their annotations, only."""
-    kept, items = [_dump(item) for item in old], list(new)
-    grown = items[len(kept) :]
-    return kept == [_dump(item) for item in items[: len(kept)]] and all(
-        _is_signature_field(item.get_object()) for item in grown
+def _grew(old: object, new: object, depth: int = 0) -> bool:
+    """Return whether ``new`` is ``old`` with more in it: resources by kind and name, each as it was."""
+    if not (isinstance(old, generic.DictionaryObject) and isinstance(new, generic.DictionaryObject)):
+        return False
+    return all(
+        key in new and (same(raw(old, key), raw(new, key)) or (depth == 0 and _grew(old[key], new[key], 1)))
+        for key in old
     )
 
 
-def _is_signature_field(item: object) -> bool:
-    if not isinstance(item, generic.DictionaryObject):
+def _grew_by_fields(old: object, new: object, rules: _Rules) -> bool:
+    """Return whether ``new`` is ``old`` and then fields that may be added, or their annotations, only."""
+    if not (isinstance(old, generic.ArrayObject) and isinstance(new, generic.ArrayObject)):
         return False
-    return "/Sig" in (entry(item, "/FT"), entry(entry(item, "/Parent", {}), "/FT"))
+    if len(new) < len(old):
+        return False
+    return all(same(raw(old, at), raw(new, at)) for at in range(len(old))) and all(
+        isinstance(item, generic.DictionaryObject) and rules.is_field(item)
+        for item in (new[at] for at in range(len(old), len(new)))
+    )
 
 
-def _is_empty_signature_field(item: generic.DictionaryObject) -> bool:
-    return _is_signature_field(item) and "/V" not in item and "/V" not in entry(item, "/Parent", {})
+def _is_signature_field(item: generic.DictionaryObject) -> bool:
+    return "/Sig" in (entry(item, "/FT"), entry(_parent(item), "/FT"))
 
 
-def _dump(item: generic.PdfObject) -> bytes:
-    out = BytesIO()
-    item.write_to_stream(out, None)
-    return out.getvalue()
+def _parent(item: generic.DictionaryObject) -> generic.DictionaryObject:
+    found = entry(item, "/Parent")
+    return found if isinstance(found, generic.DictionaryObject) else generic.DictionaryObject()
+
+
+def _is_signature(item: generic.DictionaryObject) -> bool:
+    """Return whether it is a filled signature field, or its annotation, and no other kind of annotation."""
+    value = entry(item, "/V", entry(_parent(item), "/V"))
+    is_widget = entry(item, "/Subtype", "/Widget") == "/Widget"
+    return _is_signature_field(item) and isinstance(value, generic.DictionaryObject) and is_widget
+
+
+def _is_unseen_timestamp(item: generic.DictionaryObject) -> bool:
+    """Return whether it is the field of a document timestamp, or its annotation, without any extent on the page."""
+    value = entry(item, "/V", entry(_parent(item), "/V"))
+    shown = [item, *(kid.get_object() for kid in entry(item, "/Kids", ()))]
+    return (
+        _is_signature(item)
+        and entry(value, "/Type") == "/DocTimeStamp"
+        and all(_has_no_extent(entry(widget, "/Rect", ())) for widget in shown)
+    )
+
+
+def _has_no_extent(box: generic.ArrayObject | tuple[()]) -> bool:
+    return len(box) != 4 or box[0] == box[2] or box[1] == box[3]

@@ -14,6 +14,9 @@ by the levels LT and LTA.
 Why not pyHanko's own procedure for LTA (ETSI EN 319 102-1, 5.6.3): it reads the system's clock, it wants revocation
 lists younger than the last timestamp, which no PDF can hold, and it takes 50 ms. The judgements on each signature,
 token, path and list are pyHanko's.
+
+How far up that evidence has to reach, the trust anchors say. A sealing service embeds it up to what it trusts itself,
+which by the European trusted lists is the authority that issued the seal, not the root above it.
 """
 
 # mypy: disable-error-code="no-untyped-call, import-untyped"
@@ -39,11 +42,8 @@ from pyhanko.sign.validation.generic_cms import (
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator import ValidationContext
-from pyhanko_certvalidator.context import (
-    CertValidationPolicySpec,
-    ValidationDataHandlers,
-    bootstrap_validation_data_handlers,
-)
+from pyhanko_certvalidator.authority import AuthorityWithCert, TrustAnchor
+from pyhanko_certvalidator.context import CertValidationPolicySpec, bootstrap_validation_data_handlers
 from pyhanko_certvalidator.ltv.types import ValidationTimingInfo
 from pyhanko_certvalidator.policy_decl import (
     REQUIRE_REVINFO,
@@ -56,8 +56,7 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import SealLevel, Timestamp
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry
-from sealdrop.pdf.signatures import first_line
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, first_line
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -215,30 +214,36 @@ def _level_without_store(seal: EmbeddedPdfSignature, stamped_at: datetime | None
     return SealLevel.T, ""
 
 
+class _Anchor(AuthorityWithCert):
+    """A certificate that is trusted as it is, though another authority issued it: what a trusted list names is so.
+
+    To find out who issued a revocation list, pyHanko asks who issued the issuer, which only a root answers.
+    """
+
+    def is_potential_issuer_of(self, cert: x509.Certificate) -> bool:
+        return cert.sha256 == self.certificate.sha256 or bool(super().is_potential_issuer_of(cert))
+
+
 class _Judge:
     """pyHanko's judgements, all from the same anchors and from the evidence in one PDF."""
 
     def __init__(self, anchors: Sequence[x509.Certificate], store: _Store) -> None:
         self.store = store
         self._anchored = bool(anchors)
-        self._trust = SimpleTrustManager.build(trust_roots=list(anchors))
-        self._handlers: dict[_Store, ValidationDataHandlers] = {}
+        self._trust = SimpleTrustManager.build(trust_roots=[TrustAnchor(_Anchor(anchor)) for anchor in anchors])
 
     def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
         policy = CertValidationPolicySpec(trust_manager=self._trust, revinfo_policy=revocation)
-        if store not in self._handlers:
-            self._handlers[store] = bootstrap_validation_data_handlers(
-                fetchers=None,
-                crls=[_parse_crl(der) for der in store.crls],
-                ocsps=[
-                    response
-                    for der in store.ocsps
-                    for response in OCSPContainer.load_multi(ocsp.OCSPResponse.load(der))
-                ],
-                certs=[_parse_certificate(der) for der in store.certificates],
-            )
+        # New ones for each judgement: pyHanko remembers in them who issued a list, and then lets a list of an
+        # authority's own answer for that authority.
+        handlers = bootstrap_validation_data_handlers(
+            fetchers=None,
+            crls=[_parse_crl(der) for der in store.crls],
+            ocsps=[response for der in store.ocsps for response in OCSPContainer.load_multi(_parse_ocsp(der))],
+            certs=[_parse_certificate(der) for der in store.certificates],
+        )
         timing = ValidationTimingInfo(moment, moment, point_in_time_validation=True)
-        return policy.build_validation_context(timing, self._handlers[store])
+        return policy.build_validation_context(timing, handlers)
 
     async def token(
         self,
@@ -320,6 +325,11 @@ class _Judge:
 @lru_cache(maxsize=64)
 def _parse_certificate(der: bytes) -> x509.Certificate:
     return x509.Certificate.load(der)
+
+
+@lru_cache(maxsize=64)
+def _parse_ocsp(der: bytes) -> ocsp.OCSPResponse:
+    return ocsp.OCSPResponse.load(der)
 
 
 @lru_cache(maxsize=8)

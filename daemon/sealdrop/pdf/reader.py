@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.crypt import AuthStatus
 from pyhanko.pdf_utils.misc import PdfReadError
-from pyhanko.pdf_utils.reader import PdfFileReader
+from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.pdf_utils.xref import read_object_header
 
 from sealdrop.durable import CHUNK_BYTES
@@ -90,12 +90,84 @@ class Slice(io.RawIOBase):
         return self._position
 
 
+class Revision(HistoricalResolver):
+    """The document as it was at one revision; knows which numbers of objects were taken then."""
+
+    reader: "Reader"
+
+    def numbers_freed(self) -> set[int]:
+        """Return the numbers that this revision calls free; a hybrid file hides objects under such numbers."""
+        return {number for number in self.reader.xrefs.get_xref_data(self.revision).freed if not self._defines(number)}
+
+    def has(self, number: int) -> bool:
+        """Return whether there is an object of that number, of whatever generation."""
+        for revision in range(self.revision, -1, -1):
+            then = self.reader.get_historical_resolver(revision)
+            if then._defines(number):  # noqa: SLF001 - of this class
+                return True
+            if number in self.reader.xrefs.get_xref_data(revision).freed:
+                return False
+        return False
+
+    def is_ref_unassignable(self, ref: generic.Reference) -> bool:
+        """Return whether a later revision can take that number without answering a question of this one's.
+
+        pyHanko takes the table's size for the answer (ISO 32000-1, 7.5.5), which others do not keep exact: below it,
+        a number can be taken if no object ever had it, and no reference leads there.
+        """
+        if super().is_ref_unassignable(ref):
+            return True
+        return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references()
+
+    def _subsume_object(self, obj: generic.PdfObject) -> generic.PdfObject:
+        # In a stream of metadata pyHanko puts names that belong to no object, and then asks to which.
+        if isinstance(obj, generic.NameObject) and obj.container_ref is None:
+            return obj
+        found: generic.PdfObject = super()._subsume_object(obj)
+        return found
+
+    def _defines(self, number: int) -> bool:
+        data = self.reader.xrefs.get_xref_data(self.revision)
+        parts = [data] if data.hybrid is None else [data, data.hybrid.xref_data]
+        return any(number in part.standard_xrefs or number in part.xrefs_in_objstm for part in parts)
+
+    def _references(self) -> set[tuple[int, int]]:
+        """Return the number and generation of every object that is referred to, whether there is one or not."""
+        seen = set[tuple[int, int]]()
+        left: list[generic.PdfObject] = [self.trailer_view]
+        while left:
+            item = left.pop()
+            if isinstance(item, generic.IndirectObject):
+                number = (item.idnum, item.generation)
+                if number in seen:
+                    continue
+                seen.add(number)
+                try:
+                    item = self(item.reference)
+                except NOT_THE_DOCUMENT:
+                    raise
+                except Exception:  # noqa: BLE001, S112 - what cannot be read refers to nothing
+                    continue
+            if isinstance(item, generic.DictionaryObject):
+                left += [item.raw_get(key) for key in item]
+            elif isinstance(item, generic.ArrayObject):
+                left += [item.raw_get(at) for at in range(len(item))]
+        return seen
+
+
 class Reader(PdfFileReader):
     """pyHanko's reader, never strict, fast on long hexadecimal strings; see the module's text."""
 
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self.size_bytes = size_bytes
+        self._revisions: dict[int, Revision] = {}
         super().__init__(io.BufferedReader(Slice(file, size_bytes), _BUFFER_BYTES), strict=False)
+
+    def get_historical_resolver(self, revision: int) -> Revision:
+        """Return the document as it was at ``revision``, the oldest being 0; made once."""
+        if revision not in self._revisions:
+            self._revisions[revision] = Revision(self, revision)
+        return self._revisions[revision]
 
     def read_at(self, start: int, size_bytes: int) -> bytes:
         """Return up to ``size_bytes`` bytes from ``start``."""
@@ -179,3 +251,9 @@ def hash_beginning(file: BinaryIO, size_bytes: int) -> Sha256:
         digest.update(chunk)
         size_bytes -= len(chunk)
     return Sha256(digest.hexdigest())
+
+
+def first_line(error: object) -> str:
+    """Return the kind of an error and the first line of its text, shortened, fit for a report."""
+    text = str(error).partition("\n")[0][:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

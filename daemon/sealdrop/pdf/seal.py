@@ -32,6 +32,7 @@ from typing import BinaryIO
 
 from asn1crypto import x509
 from pyhanko.sign.diff_analysis import ModificationLevel
+from pyhanko.sign.fields import MDPPerm
 from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
@@ -46,12 +47,12 @@ from sealdrop.model import (
     Verification,
 )
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
-from sealdrop.pdf.changes import check_sealing_revision
+from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
+from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, open_pdf
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, first_line, hash_beginning, open_pdf
 from sealdrop.pdf.signatures import (
     SignatureField,
-    changes_since,
     check_coverage,
     check_end,
     check_integrity,
@@ -59,7 +60,6 @@ from sealdrop.pdf.signatures import (
     check_standing,
     check_structure,
     find_signatures,
-    first_line,
     load,
     new_signatures,
     weak_digests,
@@ -245,10 +245,16 @@ class _Examination:
         clean = [signature for signature in known.values() if not _doubt(self._prefix, signature)]
         for signature in self._after:
             if signature.key in known and known[signature.key] in clean:
-                doubt = _doubt(self._reader, signature)
+                doubt = _doubt(self._reader, signature, self._check_only_sealed)
                 if doubt:
                     raise Unsound(f"{signature.name!r} was clean before, and now: {doubt}")
         return f"{len(known)} earlier signature(s), {len(clean)} clean before and after"
+
+    def _check_only_sealed(self, earlier: EmbeddedPdfSignature) -> None:
+        """Pass if nothing but a seal, and what belongs to it, came after the original, and ``earlier`` allows that."""
+        if earlier.docmdp_level == MDPPerm.NO_CHANGES:
+            raise Unsound("it allows no seal after it")
+        self._check_revisions(self._load(self._field).signed_revision)
 
     def _intact(self) -> str:
         self._seal = self._load(self._field)
@@ -320,9 +326,11 @@ class _Examination:
     def _signing_time(self) -> str:
         expected, evidence = self._expected, self._evidence
         claimed = self._seal.self_reported_timestamp
+        if claimed is not None and claimed.tzinfo is None:
+            claimed = None  # an hour somewhere on earth
         stamped = evidence.stamped_at if evidence else None
         self._signed_at = stamped or claimed
-        if self._signed_at is None or self._signed_at.tzinfo is None or (claimed and claimed.tzinfo is None):
+        if self._signed_at is None:
             raise Unsound("the seal does not say when, in a time zone, it was made")
         times = [time for time in (claimed, stamped) if time is not None]
         latest = min(expected.not_after or expected.now, expected.now) + CLOCK_SKEW
@@ -339,12 +347,24 @@ class _Examination:
     def _later_revisions(self) -> str:
         seal = self._load(self._field)
         later = self._reader.xrefs.total_revisions - 1 - seal.signed_revision
-        if later and changes_since(seal) > ModificationLevel.LTA_UPDATES:
-            raise Unsound("a later revision fills in the form")
         check_end(self._reader)
-        if seal.signed_revision > 0:
-            check_sealing_revision(self._reader, seal.signed_revision)
-        return f"{later} later revision(s), of validation data and timestamps only"
+        self._check_revisions(seal.signed_revision)
+        found = f"{later} later revision(s), of validation data and timestamps only"
+        try:
+            # Others give their invisible timestamps an empty appearance, and the form its fonts: that is filling in,
+            # to pyHanko. What has been filled in, and that it does not show, was looked at above.
+            if later and changes_since(seal) > ModificationLevel.FORM_FILLING:
+                raise Unsound("a later revision goes further than to fill in the form")
+        except AnalysisFailed as error:
+            return f"{found}, by their objects alone: pyHanko cannot compare them ({error})"
+        return found
+
+    def _check_revisions(self, sealed: int) -> None:
+        """Pass if revision ``sealed`` holds a seal, each later one what may follow it, and none changes more."""
+        if sealed > 0:
+            check_sealing_revision(self._reader, sealed)
+        for revision in range(sealed + 1, self._reader.xrefs.total_revisions):
+            check_later_revision(self._reader, revision)
 
     def _archive_id(self) -> str:
         if not self._expected.archive_asked:
@@ -368,11 +388,13 @@ def _outcome(step: Callable[[], str]) -> tuple[CheckOutcome, str]:
         return CheckOutcome.FAILED, f"pyHanko cannot judge it: {first_line(error)}"
 
 
-def _doubt(reader: Reader, signature: SignatureField) -> str | None:
+def _doubt(
+    reader: Reader, signature: SignatureField, otherwise: Callable[[EmbeddedPdfSignature], None] | None = None
+) -> str | None:
     """Return why the signature is not clean as the file stands in ``reader``, or None."""
 
     def standing() -> str:
-        check_standing(reader, signature)
+        check_standing(reader, signature, otherwise)
         return ""
 
     outcome, detail = _outcome(standing)

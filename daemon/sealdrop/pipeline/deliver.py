@@ -1,20 +1,27 @@
 """Publishing: the sealed PDF and its receipt, or the original and its reason.
 
 The PDF first, the receipt last: the receipt is the sign that a document is complete. Nothing is ever overwritten: a
-name that is taken by something else gets the document's short ID. If we crash anywhere here, the same call is made
-again, finds by its content what it had already written, and goes on from there. So a crash between the receipt and
-the ledger's row can at worst publish the same sealed PDF a second time, if somebody took both files away in between.
+name that is taken by something else gets the document's short ID, and where its sub-folder cannot be made (a file or a
+link stands in its place, the path is too long, the file system knows no such names) the document's ID is its name.
+
+If we crash anywhere here, the same call is made again. It knows its own files again, a PDF by its digest and its
+companions by the document's ID in them, and goes on from there under the same name, even if another has become free.
+So a crash between the receipt and the ledger's row can at worst publish the same sealed PDF a second time, if somebody
+took both files away in between.
+
+What is copied out of the spool is compared with the digest that was verified before it gets its name.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sealdrop.durable import hash_file, make_subfolder, publish_new
-from sealdrop.errors import Retryable
-from sealdrop.model import Document, SealLevel
+from sealdrop.durable import hash_file, make_subfolder, publish_new, tagged_name, temporary_name
+from sealdrop.errors import Fatal, Retryable
+from sealdrop.model import Document, SealLevel, Sha256
 from sealdrop.receipt import (
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
@@ -26,28 +33,44 @@ from sealdrop.receipt import (
 from sealdrop.wording import reason_text
 
 NAME_MAX_BYTES = 255  # of a file name, on the file systems that matter (limits.h, NAME_MAX)
+EXTENSION_MAX_BYTES = 16  # what follows a name's last dot is its extension only if it is short
 SEALED_SUFFIX = ".sealed.pdf"
+COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
+
+# What a file system answers when this name, and perhaps only this one, cannot be given.
+_NOT_THIS_NAME = frozenset(
+    {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file to publish: what is added to the document's name, and the content, or the file that holds it."""
+    """A file to publish: what is added to the document's name, and the content, or the file that holds it.
+
+    A file has the digest ``sha256``; bytes hold the document's ID.
+    """
 
     suffix: str
     content: Path | bytes
+    sha256: Sha256 | None = None
+
+
+class _Taken(Exception):
+    """A name that the document cannot be given: something else has it, or it cannot be given to any file."""
 
 
 def deliver(document: Document, sealed: Path, outbound: Path, level_asked: SealLevel) -> str:
     """Publish the verified PDF ``sealed`` and its receipt; return the name below ``outbound`` that it was given.
 
     Raises:
-        Retryable: every name that could be given is taken.
+        Retryable: every name that could be given is taken, or the PDF is not the one that was verified.
         OSError: the folder cannot be written to; what stands there is at most the PDF without its receipt.
+        Fatal: the document's name leads out of the folder.
     """
 
     def pieces(name: str) -> Sequence[Piece]:
         receipt = to_bytes(receipt_for(document, name, level_asked))
-        return Piece("", sealed), Piece(RECEIPT_SUFFIX, receipt)
+        return Piece("", sealed, document.sealed_sha256), Piece(RECEIPT_SUFFIX, receipt)
 
     return _publish(document, outbound, RECEIPT_SUFFIX, pieces)
 
@@ -58,16 +81,18 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
     What the service returned, if anything, stands beside it: it may have been billed, and somebody must judge it.
 
     Raises:
-        Retryable: every name that could be given is taken.
+        Retryable: every name that could be given is taken, or the original is not the one that was taken over.
         OSError: the folder cannot be written to; the original is still in the spool.
+        Fatal: the document's name leads out of the folder.
     """
     has_sealed = sealed.exists()
+    sealed_sha256 = document.sealed_sha256 or (hash_file(sealed)[1] if has_sealed else None)
 
     def pieces(name: str) -> Sequence[Piece]:
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
-            Piece("", original),
-            *([Piece(SEALED_SUFFIX, sealed)] if has_sealed else []),
+            Piece("", original, document.sha256),
+            *([Piece(SEALED_SUFFIX, sealed, sealed_sha256)] if has_sealed else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
             Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
         )
@@ -76,45 +101,94 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
 
 
 def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[[str], Sequence[Piece]]) -> str:
+    free = []
     for name in names_for(document, longest):
         pieces = pieces_for(name)
-        final = root / name
-        states = [_compare(_companion(final, piece), piece.content) for piece in pieces]
-        if False in states:
+        try:
+            missing = _missing(document, root, PurePosixPath(name), pieces)
+        except _Taken:
             continue
-        make_subfolder(root, final.relative_to(root).parent)
-        for piece, present in zip(pieces, states, strict=True):
-            if present is None:
-                publish_new(piece.content, _companion(final, piece), tag=document.id)
-        return name
+        if pieces[0] not in missing:  # its PDF stands there: a crash came between
+            free = [(name, missing)]
+            break
+        free.append((name, missing))
+    for name, missing in free:
+        try:
+            _write(document, root, PurePosixPath(name), missing)
+        except OSError as error:
+            if error.errno not in _NOT_THIS_NAME:
+                raise
+        else:
+            return name
     raise Retryable(f"every name for {document.name!r} is taken in {root}")
 
 
-def _companion(final: Path, piece: Piece) -> Path:
-    return final.with_name(final.name + piece.suffix)
+def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequence[Piece]) -> None:
+    folder = make_subfolder(root, name.parent)
+    # A crash can leave a temporary name even beside a file that has got its final one.
+    (folder / temporary_name(document.id)).unlink(missing_ok=True)
+    for piece in missing:
+        publish_new(piece.content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
 
 
-def _compare(path: Path, content: Path | bytes) -> bool | None:
-    """Return None if nothing stands at ``path``, else whether it is a file that holds just ``content``."""
+def _missing(document: Document, root: Path, name: PurePosixPath, pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """Return the pieces that do not stand in ``root`` under ``name`` yet.
+
+    Raises:
+        _Taken: something else stands there, or in the place of one of its folders.
+    """
+    try:
+        for parent in reversed(name.parents):
+            if parent.parts and not stat.S_ISDIR(os.lstat(root / parent).st_mode):
+                raise _Taken
+    except FileNotFoundError:
+        return pieces
+    except OSError as error:
+        if error.errno in _NOT_THIS_NAME:
+            raise _Taken from error
+        raise
+    return [piece for piece in pieces if not _stands(root / name.with_name(name.name + piece.suffix), piece, document)]
+
+
+def _stands(path: Path, piece: Piece, document: Document) -> bool:
+    """Return whether ``piece`` stands at ``path``, False if nothing does.
+
+    Raises:
+        _Taken: something else stands there.
+    """
     try:
         status = os.lstat(path)
     except FileNotFoundError:
-        return None
-    size = len(content) if isinstance(content, bytes) else content.stat().st_size
-    if not stat.S_ISREG(status.st_mode) or status.st_size != size:
         return False
-    if isinstance(content, bytes):
-        return path.read_bytes() == content
-    return hash_file(path) == hash_file(content)
+    except OSError as error:
+        if error.errno in _NOT_THIS_NAME:
+            raise _Taken from error
+        raise
+    if not stat.S_ISREG(status.st_mode):
+        raise _Taken
+    if isinstance(piece.content, bytes):
+        # Not compared byte by byte: another version of sealdrop may have written it.
+        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in path.read_bytes()
+    else:
+        size_bytes = piece.content.stat().st_size
+        ours = status.st_size == size_bytes and hash_file(path) == (size_bytes, piece.sha256)
+    if not ours:
+        raise _Taken
+    return True
 
 
 def names_for(document: Document, longest_suffix: str) -> Iterator[str]:
-    """Yield the names that the document may be given, best first; each leaves room for its companions' suffix."""
+    """Yield the names that the document may be given, best first; each leaves room for its companions' suffix.
+
+    Raises:
+        Fatal: the document's name leads out of the folder that it is to stand in.
+    """
     path = PurePosixPath(document.name)
-    room = NAME_MAX_BYTES - len(longest_suffix.encode())
-    if len(path.name.encode()) <= room:
+    if path.is_absolute() or not path.name or ".." in path.parts:
+        raise Fatal(f"the ledger has a name for document {document.id} that no file has: {document.name!r}")
+    limit_bytes = NAME_MAX_BYTES - len(longest_suffix.encode())
+    if len(path.name.encode()) <= limit_bytes:
         yield str(path)
     for tag in (document.short_id, document.id):
-        ending = f"-{tag}{path.suffix}"
-        stem = path.stem.encode()[: max(0, room - len(ending.encode()))].decode(errors="ignore")
-        yield str(path.with_name(stem + ending))
+        yield str(path.with_name(tagged_name(path.name, tag, limit_bytes=limit_bytes)))
+    yield f"{document.id}.pdf"

@@ -7,8 +7,16 @@ that holds the document's ID.
 
 Copying, not renaming: a writer may still hold the file open, and inbound is often another file system. Nothing is
 followed: every folder below inbound and the file itself are opened with O_NOFOLLOW, relative to each other.
+
+Three things keep a writer from losing what it writes while we take a file over: only the state that was judged
+complete is copied; a copy during which the file changed is thrown away; and no file is removed while somebody has it
+open for writing. If what such a writer writes changes the file, it is another file, and taken over by itself.
+
+Residual risk: who opens the file by name before it is set aside and writes after it was removed writes into nothing;
+that is the time between two system calls.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -17,9 +25,21 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from sealdrop.durable import TEMPORARY_PREFIX, TEMPORARY_SUFFIX, copy_hashed, flush, fsync_folder
+from sealdrop.config import LARGEST_DOCUMENT_MIB
+from sealdrop.durable import (
+    TEMPORARY_PREFIX,
+    TEMPORARY_SUFFIX,
+    copy_hashed,
+    flush,
+    fsync_folder,
+    tagged_name,
+    temporary_name,
+)
 from sealdrop.model import DocumentId, FileIdentity, Reason, Sha256
-from sealdrop.pipeline.watch import identity_of
+from sealdrop.pipeline.writers import Writer, writer_of
+
+NAME_MAX_BYTES = 255
+LARGEST_BYTES = LARGEST_DOCUMENT_MIB << 20  # no folder can be told to accept more, so no spool need hold it
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -59,10 +79,11 @@ class Removal(Enum):
     REPLACED = "replaced"
 
 
-def take(inbound: Path, path: Path, copy: Path) -> Taken | NotTaken | Unsettled:
+def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken | NotTaken | Unsettled:
     """Copy the file at ``path``, below ``inbound``, to the new file ``copy``, durably, and return its facts.
 
-    The original is left alone. Nothing but a regular file with a single name is taken.
+    The original is left alone. Nothing but a regular file with a single name is taken, and only in the state
+    ``seen``. Of a file that grows, no more is copied than that.
 
     Raises:
         OSError: the copy could not be written (disk full, ...): nothing was taken.
@@ -76,29 +97,53 @@ def take(inbound: Path, path: Path, copy: Path) -> Taken | NotTaken | Unsettled:
         return NotTaken(shown, Reason.NAME_INVALID, "the name is not valid UTF-8")
     try:
         with _folder_of(inbound, relative) as folder:
-            before = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
-            unfit = _unfit(name, before)
+            status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+            unfit = _unfit(name, status)
             if unfit is not None:
                 return unfit
             source = os.open(relative.name, _FILE_FLAGS, dir_fd=folder)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, BlockingIOError):
         return Unsettled(name)
     except PermissionError:
         return NotTaken(name, Reason.FILE_UNREADABLE, "the service may not read this file")
     except OSError as error:
         return NotTaken(name, Reason.FILE_UNREADABLE, error.strerror or "it cannot be opened")
-    with os.fdopen(source, "rb") as content:
-        identity = identity_of(os.fstat(content.fileno()))
-        if identity != identity_of(before):
+    try:
+        if FileIdentity.of(os.fstat(source)) != seen:
             return Unsettled(name)
-        with open(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
-            size_bytes, sha256 = copy_hashed(content, target)
+        with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
+            size_bytes, sha256 = copy_hashed(_Original(source, seen.size_bytes), target)
             flush(target)
         fsync_folder(copy.parent)
-        if size_bytes != identity.size_bytes or identity_of(os.fstat(content.fileno())) != identity:
-            copy.unlink()
-            return Unsettled(name)
-    return Taken(name, identity, size_bytes, sha256)
+        if size_bytes == seen.size_bytes and FileIdentity.of(os.fstat(source)) == seen:
+            return Taken(name, seen, size_bytes, sha256)
+        copy.unlink()
+        return Unsettled(name)
+    except _CannotRead as error:
+        copy.unlink()
+        return NotTaken(name, Reason.FILE_UNREADABLE, f"it cannot be read: {error}")
+    finally:
+        os.close(source)
+
+
+class _CannotRead(Exception):
+    """The original could not be read: its own trouble, while a copy that cannot be written is everybody's."""
+
+
+class _Original:
+    """The first ``size_bytes`` of an open file."""
+
+    def __init__(self, fd: int, size_bytes: int) -> None:
+        self._fd = fd
+        self._left_bytes = size_bytes
+
+    def read(self, size: int, /) -> bytes:
+        try:
+            chunk = os.read(self._fd, min(size, self._left_bytes))
+        except OSError as error:
+            raise _CannotRead(error.strerror) from error
+        self._left_bytes -= len(chunk)
+        return chunk
 
 
 def remove_original(inbound: Path, name: str, identity: FileIdentity, document: DocumentId) -> Removal:
@@ -108,18 +153,26 @@ def remove_original(inbound: Path, name: str, identity: FileIdentity, document: 
     comparison and the removal cannot be the one that goes.
 
     Raises:
-        OSError: it could not be removed; it is still there.
+        OSError: it could not be removed, or somebody has it open for writing, or what is mounted at ``inbound`` is
+            not what was there: then nobody knows whether it is gone.
     """
     relative = Path(name)
-    aside = f"{TEMPORARY_PREFIX}{document}{TEMPORARY_SUFFIX}"
+    aside = temporary_name(document)
+    device = inbound.stat().st_dev
     try:
         with _folder_of(inbound, relative) as folder:
-            if identity_of(os.stat(relative.name, dir_fd=folder, follow_symlinks=False)) != identity:
+            if _exists(folder, aside):  # left by an earlier try; renaming onto it would destroy what it holds
+                _settle_aside(folder, aside, relative.name, identity)
+            if _identity(folder, relative.name) != identity:
                 return Removal.REPLACED
+            if _is_being_written(folder, relative.name):
+                raise OSError(errno.ETXTBSY, "somebody has it open for writing", name)
             os.rename(relative.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
             # If we crash here, the next start finds the temporary name and the document's ID in it.
             return _settle_aside(folder, aside, relative.name, identity)
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if device != identity.device:
+            raise OSError(errno.ESTALE, "another file system is mounted now than the one it was on", name) from error
         return Removal.GONE
 
 
@@ -127,7 +180,7 @@ def finish_removal(aside: Path, name: str, identity: FileIdentity) -> Removal:
     """Finish a removal that was cut off after the original was set aside as ``aside``.
 
     Raises:
-        OSError: it could not be removed.
+        OSError: it could not be removed, or somebody has it open for writing.
     """
     with _folder_of(aside.parent, Path(aside.name)) as folder:
         return _settle_aside(folder, aside.name, Path(name).name, identity)
@@ -139,15 +192,56 @@ def document_of(aside: str) -> DocumentId:
 
 
 def _settle_aside(folder: int, aside: str, name: str, identity: FileIdentity) -> Removal:
-    if identity_of(os.stat(aside, dir_fd=folder, follow_symlinks=False)) == identity:
+    """Remove what was set aside if it is the original; anything else gets its name back."""
+    is_original = _identity(folder, aside) == identity
+    if is_original and not _is_being_written(folder, aside):
         os.unlink(aside, dir_fd=folder)
         os.fsync(folder)
         return Removal.REMOVED
-    # Somebody else's file: back under its name. If that is taken again, the hidden name keeps it for a person.
-    os.link(aside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    _put_back(folder, aside, name)
+    if is_original:
+        raise OSError(errno.ETXTBSY, "somebody has it open for writing", name)
+    return Removal.REPLACED
+
+
+def _put_back(folder: int, aside: str, name: str) -> None:
+    """Give what was set aside its name back; if that is taken by now, one that holds the document's ID."""
+    try:
+        os.link(aside, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        # Taken, by this very file if we crashed here before; or it is a folder, or there are no hard links here.
+        if not (_exists(folder, name) and _identity(folder, name) == _identity(folder, aside)):
+            other = tagged_name(name, document_of(aside), limit_bytes=NAME_MAX_BYTES)
+            os.rename(aside, other, src_dir_fd=folder, dst_dir_fd=folder)
+            os.fsync(folder)
+            return
     os.unlink(aside, dir_fd=folder)
     os.fsync(folder)
-    return Removal.REPLACED
+
+
+def _identity(folder: int, name: str) -> FileIdentity:
+    return FileIdentity.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+
+
+def _exists(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_being_written(folder: int, name: str) -> bool:
+    try:
+        fd = os.open(name, _FILE_FLAGS, dir_fd=folder)
+    except BlockingIOError:  # somebody holds a lease on it, as file servers do for their clients
+        return True
+    except OSError:
+        return False
+    try:
+        return writer_of(fd) is Writer.SOME
+    finally:
+        os.close(fd)
 
 
 def _unfit(name: str, status: os.stat_result) -> NotTaken | None:
@@ -157,12 +251,14 @@ def _unfit(name: str, status: os.stat_result) -> NotTaken | None:
         return NotTaken(name, Reason.SPECIAL_FILE, "it is not a regular file")
     if status.st_nlink != 1:
         return NotTaken(name, Reason.HARD_LINK, f"the file has {status.st_nlink} names (hard links)")
+    if status.st_size > LARGEST_BYTES:
+        return NotTaken(name, Reason.TOO_LARGE, f"it has {status.st_size} bytes, more than any folder accepts")
     return None
 
 
 @contextmanager
 def _folder_of(inbound: Path, relative: Path) -> Iterator[int]:
-    """Yield a descriptor of the folder that holds ``relative`` below ``inbound``, having followed no link on the way."""
+    """Yield a descriptor of the folder that holds ``relative`` below ``inbound``; no link is followed on the way."""
     fd = os.open(inbound, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for part in relative.parts[:-1]:

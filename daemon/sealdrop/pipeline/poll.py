@@ -14,11 +14,12 @@ A status that is not in the table never gets here: the client refuses it as malf
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
-from sealdrop.model import Reason, Remote, RemoteStatus, RemoteStep, RequestId, Sha256, State
+from sealdrop.durable import fsync_folder
+from sealdrop.model import DocumentId, Reason, Remote, RemoteStatus, RemoteStep, RequestId, Sha256, State
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
+from sealdrop.spool import Spool
 
 _FAILURES = {
     RemoteStatus.SIGN_FAILED: Reason.SEAL_FAILED,
@@ -83,15 +84,19 @@ class Seen:
     content_sha256: Sha256 | None
 
 
-def poll(api: SignApi, request: RequestId, sealed: Path) -> Seen | None:
-    """Ask how far the request is; keep the sealed PDF as ``sealed`` if it comes. None: the service knows no such one.
+def poll(api: SignApi, request: RequestId, spool: Spool, document: DocumentId) -> Seen | None:
+    """Ask how far the request is; keep the sealed PDF in the spool if it comes. None: the service knows no such one.
 
     Raises:
         Retryable: it could not be asked.
         MalformedAnswer: it did not answer in a way that can be understood.
         OSError: the sealed PDF could not be written.
     """
-    answer = api.status(request_id=request, content_to=sealed)
+    path = spool.answer(document)
+    answer = api.status(request_id=request, content_to=path)
     if answer.status is None:
         return None
+    if answer.content_sha256 is not None:
+        path.replace(spool.sealed(document, answer.content_sha256))
+        fsync_folder(path.parent)
     return Seen(answer.status, answer.content_size_bytes, answer.content_sha256)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from pathlib import Path
 
-from sealdrop.config import Account, Seal
+from sealdrop.config import Account
 from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verification
 from sealdrop.pdf.jail import Jail, JailLimitExceeded
 from sealdrop.pdf.seal import Expectation, verify_seal
@@ -11,9 +11,7 @@ from sealdrop.pdf.seal import Expectation, verify_seal
 TRIES = 2
 
 
-def verify(
-    document: Document, sealed: Path, account: Account, seal: Seal, jail: Jail, *, now: datetime
-) -> Verification:
+def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, now: datetime) -> Verification:
     """Return the report on the sealed PDF of ``document``.
 
     Never raises because of the PDF: a verification that exceeds the jail's limits twice is a report whose first check
@@ -26,12 +24,12 @@ def verify(
         original_size_bytes=document.size_bytes,
         original_sha256=document.sha256,
         organisation=account.organisation,
-        level=seal.level,
+        level=document.level,
         trust_anchors=account.trust_anchors,
         not_before=document.received_at,
         now=now,
         not_after=now,
-        archive_asked=seal.archive,
+        archive_asked=document.archive,
         archive_ids=document.remote.archive_ids,
     )
     trouble = ""

@@ -1,14 +1,12 @@
 """What anybody may ask of the ledger."""
 
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import Ledger, LedgerReader, Step
-from sealdrop.ledger import reading as ledger_reading
 from sealdrop.model import Document, Event, State
 
 from .conftest import LINK, START, MakeDocument, StoppedClock
@@ -47,12 +45,12 @@ def test_find_is_bounded_and_newest_first(ledger: Ledger, make_document: MakeDoc
     assert ids(*ledger.find(documents[0].id)) == ids(namesake, documents[0])
 
 
-def test_newest_document_of_a_file_is_found_by_identity(ledger: Ledger, make_document: MakeDocument) -> None:
-    """A state of a file leads to the newest document taken from it, and any other state to none."""
-    first = ledger.add(make_document(), EVENT)
-    again = ledger.add(make_document(identity=first.identity), EVENT)
-    assert ledger.by_identity(first.identity) == again
-    assert ledger.by_identity(replace(first.identity, mtime_ns=21)) is None
+def test_content_is_known_once_it_was_taken_over(ledger: Ledger, make_document: MakeDocument) -> None:
+    """A digest is known when any document has it, whatever became of that, and not before."""
+    document = make_document()
+    assert not ledger.knows_content(document.sha256)
+    end(ledger, ledger.add(document, EVENT))
+    assert ledger.knows_content(document.sha256)
 
 
 def test_counts_follow_every_move(ledger: Ledger, make_document: MakeDocument) -> None:
@@ -77,18 +75,6 @@ def test_oldest_waiting_is_per_folder_and_has_not_ended(ledger: Ledger, make_doc
     end(ledger, given_back, due_at=START)
     end(ledger, ledger.find("6.pdf")[0])
     assert ledger.oldest_waiting() == {"contracts": other, "invoices": oldest}
-
-
-def test_active_documents_come_in_batches_and_once(
-    ledger: Ledger, make_document: MakeDocument, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Everything that has not ended or still has something to do is listed once, whatever the batches' size."""
-    monkeypatch.setattr(ledger_reading, "_BATCH", 3)
-    same_moment = {"received_at": START}
-    active = [ledger.add(make_document(folder=f"f{number % 2}", **same_moment), EVENT) for number in range(7)]
-    end(ledger, ledger.add(make_document(), EVENT))
-    end(ledger, active[0], due_at=START + timedelta(days=1))
-    assert sorted(ledger.active_ids()) == sorted(ids(*active))
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:

@@ -284,20 +284,6 @@ def test_expired_lease_makes_the_document_due_again(
     assert second.lease != first.lease
 
 
-def test_renewed_lease_lasts_longer(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
-    """A worker can keep what it holds, and learns when it does not hold it any more."""
-    ledger.add(make_document(), RECEIVED)
-    (held,) = lease(ledger, clock, State.RECEIVED)
-    renewed = ledger.renew(held, clock.now() + timedelta(minutes=10))
-    assert ledger.get(held.id) == renewed
-    clock.pass_s(61)
-    assert lease(ledger, clock, State.RECEIVED) == ()
-    clock.pass_s(600)
-    assert lease(ledger, clock, State.RECEIVED)
-    with pytest.raises(LeaseLost):
-        ledger.renew(renewed, clock.now())
-
-
 def test_start_releases_only_what_this_node_held(
     ledger: Ledger, clock: StoppedClock, make_document: MakeDocument
 ) -> None:
@@ -392,17 +378,15 @@ def everything(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument)
     ledger.claim(State.VALIDATED, now=clock.now(), limit=5, lease_s=1, account="main", folder="invoices")
     ledger.release_leases("host-1")
     (held,) = lease(ledger, clock, State.RECEIVED)
-    renewed = ledger.renew(held, clock.now())
-    ledger.record(Step(renewed, replace(renewed, state=State.VALIDATED), MOVED))
+    ledger.record(Step(held, replace(held, state=State.VALIDATED), MOVED))
     ledger.original_removed([document.id])
     ledger.originals_standing("invoices")
     ledger.get(document.id)
     ledger.find(document.short_id)
     ledger.find("sub/1.pdf")
-    ledger.by_identity(document.identity)
+    ledger.knows_content(document.sha256)
     ledger.counts()
     ledger.oldest_waiting()
-    list(ledger.active_ids())
     ledger.audit_written(ledger.audit_pending(9)[-1])
     ledger.audit_head()
     ledger.audit_flushed_head()
@@ -430,7 +414,7 @@ def test_no_operation_reads_history(ledger: Ledger, clock: StoppedClock, make_do
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
             plans[statement] = [row[3] for row in rows]
     used = " ".join(step for plan in plans.values() for step in plan)
-    indexes = ("due", "due_account", "active", "standing", "identity", "short_id", "file_name")
+    indexes = ("due", "due_account", "active", "standing", "content", "short_id", "file_name")
     assert [index for index in indexes if f"INDEX document_{index} " not in used] == []
     # A partial index may be walked from its start: it holds only what waits.
     scans = [

@@ -1,0 +1,116 @@
+"""Originals that were taken over and may still stand in their inbound folder: never to be taken a second time.
+
+A document's original is known to be gone only once we have removed it ourselves. That a file is missing proves
+nothing: a share may not be mounted yet, and whoever moved the file away may bring it back. So what is missing stays
+known, and is recognised wherever it comes up below inbound: by device, inode, size and modification time, or, since
+device and inode numbers change when a share is mounted anew, by size, modification time and content.
+
+An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sealdrop.durable import hash_file
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Ledger
+from sealdrop.logs import Log
+from sealdrop.model import Document, FileIdentity
+from sealdrop.pipeline import intake
+from sealdrop.pipeline.watch import list_leftovers
+from sealdrop.spool import Spool
+
+
+class Standing:
+    """The originals of one inbound folder. Used by one thread."""
+
+    def __init__(self, inbound: Path, spool: Spool, ledger: Ledger, log: Log) -> None:
+        self._inbound = inbound
+        self._spool = spool
+        self._ledger = ledger
+        self._log = log
+        self._known: dict[tuple[int, int], list[Document]] = {}
+
+    def load(self, folder: str, *, subfolders: bool) -> None:
+        """Take up what the last run had taken over and perhaps not removed.
+
+        Raises:
+            OSError: the folder cannot be listed.
+        """
+        self._known.clear()
+        for document in self._ledger.originals_standing(folder):
+            self._keep(document)
+        for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
+            cut_off = self._ledger.get(intake.document_of(aside.name))
+            if cut_off is not None and self._may_go(cut_off):
+                try:
+                    intake.finish_removal(aside, cut_off.name, cut_off.identity)
+                except OSError as error:
+                    self._complain(cut_off, error)
+
+    def remove(self, documents: Sequence[Document]) -> None:
+        """Remove the originals of documents that were put on record this instant; remember those that stay."""
+        removed = []
+        for document in documents:
+            self._keep(document)
+            try:
+                removal = intake.remove_original(self._inbound, document.name, document.identity, document.id)
+            except OSError as error:
+                self._complain(document, error)
+                continue
+            if removal is intake.Removal.REMOVED:
+                removed.append(document)
+        self._forget(removed)
+
+    def recognises(self, path: Path, identity: FileIdentity) -> bool:
+        """Return whether the file is one that was taken over before; if so, it is removed now if it can be.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        document = self._find(path, identity)
+        if document is None:
+            return False
+        if self._may_go(document):
+            name = "/".join(path.relative_to(self._inbound).parts)
+            try:
+                removal = intake.remove_original(self._inbound, name, identity, document.id)
+            except OSError:
+                return True  # told when it was first tried; it stays recognised
+            if removal is intake.Removal.REMOVED:
+                self._log.info(EventName.ORIGINAL_RECOGNISED, document=document.id, name=name)
+                self._forget([document])
+        return True
+
+    def _find(self, path: Path, identity: FileIdentity) -> Document | None:
+        alike = self._known.get((identity.size_bytes, identity.mtime_ns), ())
+        same = next((document for document in alike if document.identity == identity), None)
+        if same is not None or not alike:
+            return same
+        _, sha256 = hash_file(path)
+        return next((document for document in alike if document.sha256 == sha256), None)
+
+    def _may_go(self, document: Document) -> bool:
+        """Whether the document would be safe without this file."""
+        copy = self._spool.original(document.id)
+        if copy.exists() and copy.stat().st_size == document.size_bytes:
+            return True
+        known = self._ledger.get(document.id)
+        return known is not None and known.due_at is None
+
+    def _keep(self, document: Document) -> None:
+        look = (document.identity.size_bytes, document.identity.mtime_ns)
+        self._known.setdefault(look, []).append(document)
+
+    def _forget(self, documents: Sequence[Document]) -> None:
+        self._ledger.original_removed([document.id for document in documents])
+        for document in documents:
+            look = (document.identity.size_bytes, document.identity.mtime_ns)
+            rest = [other for other in self._known.get(look, ()) if other.id != document.id]
+            if rest:
+                self._known[look] = rest
+            else:
+                self._known.pop(look, None)
+
+    def _complain(self, document: Document, error: OSError) -> None:
+        self._log.warning(EventName.ORIGINAL_NOT_REMOVED, document=document.id, name=document.name, error=str(error))

@@ -1,0 +1,331 @@
+"""Publishing: nothing overwritten, nothing doubled, the receipt last."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import documents
+from sealdrop import durable
+from sealdrop.errors import Fatal, Retryable
+from sealdrop.model import Document, Reason, SealLevel, Sha256, State
+from sealdrop.pipeline import deliver as module
+from sealdrop.pipeline.deliver import NAME_MAX_BYTES, deliver, give_back, names_for
+from sealdrop.receipt import REASON_SUFFIX, RECEIPT_SUFFIX
+
+ORIGINAL = b"%PDF-1.7"
+SEALED = b"%PDF-1.7 sealed"
+
+
+def _digest(content: bytes) -> Sha256:
+    return Sha256(hashlib.sha256(content).hexdigest())
+
+
+def document(**changes: object) -> Document:
+    """Return a document whose original is `ORIGINAL`."""
+    return documents.document(**{"size_bytes": len(ORIGINAL), "sha256": _digest(ORIGINAL), **changes})
+
+
+def verified(**changes: object) -> Document:
+    """Return a document whose original is `ORIGINAL` and whose sealed PDF is `SEALED`."""
+    facts = {"size_bytes": len(ORIGINAL), "sha256": _digest(ORIGINAL)}
+    sealed_facts = {"sealed_size_bytes": len(SEALED), "sealed_sha256": _digest(SEALED)}
+    return documents.verified(**{**facts, **sealed_facts, **changes})
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """A sealed PDF in the spool."""
+    path = tmp_path / "spool.pdf"
+    path.write_bytes(SEALED)
+    return path
+
+
+@pytest.fixture
+def outbound(tmp_path: Path) -> Path:
+    """An outbound folder."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def _deliver(given: Document, sealed: Path, outbound: Path) -> str:
+    return deliver(given, sealed, outbound, SealLevel.LTA)
+
+
+def test_pdf_and_receipt_are_published(sealed: Path, outbound: Path) -> None:
+    """Both stand under the document's name, sub-folders kept, and nothing else."""
+    assert _deliver(verified(name="2026/a.pdf"), sealed, outbound) == "2026/a.pdf"
+    assert sorted(path.name for path in (outbound / "2026").iterdir()) == ["a.pdf", "a.pdf.receipt.json"]
+    assert (outbound / "2026" / "a.pdf").read_bytes() == SEALED
+    assert json.loads((outbound / "2026" / "a.pdf.receipt.json").read_text())["sealed"]["name"] == "2026/a.pdf"
+
+
+def _file(path: Path) -> None:
+    path.write_bytes(b"theirs")
+
+
+def _link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere"))
+
+
+@pytest.mark.parametrize("suffix", ["", RECEIPT_SUFFIX])
+@pytest.mark.parametrize("put", [_file, _link, Path.mkdir, os.mkfifo])
+def test_a_name_that_is_taken_gets_the_short_id(
+    sealed: Path, outbound: Path, put: Callable[[Path], None], suffix: str
+) -> None:
+    """Whatever stands under the PDF's or the receipt's name stays; the document gets its short ID."""
+    put(outbound / f"invoice.pdf{suffix}")
+    assert _deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
+    assert (outbound / "invoice-00112233.pdf").read_bytes() == SEALED
+    assert not (outbound / "nowhere").exists()
+    if put is _file:
+        assert (outbound / f"invoice.pdf{suffix}").read_bytes() == b"theirs"
+
+
+def test_names_run_out_in_words(sealed: Path, outbound: Path) -> None:
+    """If even the whole ID is taken, nothing is overwritten and the error says so."""
+    for name in names_for(verified(), RECEIPT_SUFFIX):
+        (outbound / name).write_bytes(b"theirs")
+    with pytest.raises(Retryable, match="is taken"):
+        _deliver(verified(), sealed, outbound)
+
+
+@pytest.mark.parametrize("crash_before", [0, 1, 2, 3, 4, 5])
+def test_a_crash_at_any_step_is_continued_and_not_doubled(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, crash_before: int
+) -> None:
+    """Cut off before each link and each folder flush, a second call finishes under the same name, with no leftover."""
+    steps, crashed, unlink = 0, False, Path.unlink
+
+    def counting(function: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            nonlocal steps, crashed
+            if steps == crash_before:
+                crashed = True
+                raise KeyboardInterrupt
+            steps += 1
+            return function(*arguments, **options)
+
+        return step
+
+    def unlink_unless_dead(path: Path, *, missing_ok: bool = False) -> None:
+        if not crashed:  # a process that has died clears nothing up
+            unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(durable, "publish", counting(durable.publish))
+        crashing.setattr(durable, "fsync_folder", counting(durable.fsync_folder))
+        crashing.setattr(Path, "unlink", unlink_unless_dead)
+        if crash_before < 4:
+            with pytest.raises(KeyboardInterrupt):
+                _deliver(verified(), sealed, outbound)
+            # The receipt never stands without the PDF.
+            assert not (outbound / "invoice.pdf.receipt.json").exists() or (outbound / "invoice.pdf").exists()
+        else:
+            _deliver(verified(), sealed, outbound)
+    assert _deliver(verified(), sealed, outbound) == "invoice.pdf"
+    left = {path.name for path in outbound.iterdir()}
+    assert left == {"invoice.pdf", "invoice.pdf.receipt.json"}
+
+
+def test_the_receipt_is_written_last(sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sees the receipt finds the PDF."""
+    written: list[str] = []
+    publish_new = durable.publish_new
+
+    def noted(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None) -> None:
+        publish_new(content, final, tag=tag, sha256=sha256)
+        written.append(final.name)
+
+    monkeypatch.setattr(module, "publish_new", noted)
+    _deliver(verified(), sealed, outbound)
+    failed = verified(state=State.FAILED, reason=Reason.SEAL_LEVEL, reason_detail="x", sha256=_digest(SEALED))
+    give_back(failed, sealed, sealed, outbound / "..")
+    assert written[:2] == ["invoice.pdf", "invoice.pdf.receipt.json"]
+    assert written[-1].endswith(REASON_SUFFIX)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 251 + ".pdf",
+        "é" * 125 + ".pdf",
+        "契" * 83 + ".pdf",
+        "a" * 255,
+        "sub/" + "b" * 242 + ".pdf",
+        "." * 3 + "y" * 250,
+    ],
+)
+def test_long_names_leave_room_for_their_companions(sealed: Path, outbound: Path, name: str) -> None:
+    """A name too long for its receipt is cut at a whole character, keeps its extension, and gets the short ID."""
+    given = _deliver(verified(name=name), sealed, outbound)
+    final = outbound / given
+    assert len((final.name + RECEIPT_SUFFIX).encode()) <= NAME_MAX_BYTES
+    assert final.read_bytes() == SEALED
+    assert final.with_name(final.name + RECEIPT_SUFFIX).is_file()
+    assert "00112233" in final.name
+    assert final.name.endswith(".pdf") == name.endswith(".pdf")
+
+
+@pytest.mark.parametrize("name", ["two\nlines.pdf", "q\"uo'te.pdf", "a\\b.pdf", "PDF", "-rf.pdf"])
+def test_odd_names_are_kept(sealed: Path, outbound: Path, name: str) -> None:
+    """A name that the file system takes is the name that comes out."""
+    assert _deliver(verified(name=name), sealed, outbound) == name
+    assert (outbound / name).read_bytes() == SEALED
+
+
+def test_a_rejected_original_comes_back_with_its_reason(tmp_path: Path, outbound: Path) -> None:
+    """The original, a reason for people and one for programs; no sealed PDF where there is none."""
+    original = tmp_path / "original"
+    original.write_bytes(ORIGINAL)
+    given = document(state=State.REJECTED, reason=Reason.NOT_PDF, reason_detail="no header")
+    assert give_back(given, original, tmp_path / "none", outbound) == "invoice.pdf"
+    assert sorted(path.name for path in outbound.iterdir()) == [
+        "invoice.pdf",
+        "invoice.pdf.reason.json",
+        "invoice.pdf.reason.txt",
+    ]
+
+
+def test_a_failed_one_comes_back_with_what_was_sealed(tmp_path: Path, sealed: Path, outbound: Path) -> None:
+    """What the service returned stands beside the original, and both reasons name it."""
+    original = tmp_path / "original"
+    original.write_bytes(ORIGINAL)
+    given = verified(state=State.FAILED, reason=Reason.SEAL_LEVEL, reason_detail="level: found B")
+    give_back(given, original, sealed, outbound)
+    assert (outbound / "invoice.pdf").read_bytes() == ORIGINAL
+    assert (outbound / "invoice.pdf.sealed.pdf").read_bytes() == SEALED
+    assert json.loads((outbound / "invoice.pdf.reason.json").read_text())["sealed"]["name"] == "invoice.pdf.sealed.pdf"
+    assert "invoice.pdf.sealed.pdf" in (outbound / "invoice.pdf.reason.txt").read_text()
+
+
+def test_a_full_disk_leaves_no_half_file(sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the content cannot be written, there is no file under the final name, and no temporary one."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(durable, "copy_hashed", full)
+    with pytest.raises(OSError, match="No space"):
+        _deliver(verified(), sealed, outbound)
+    assert list(outbound.iterdir()) == []
+
+
+def test_a_name_that_became_free_does_not_double_a_document(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun under the short ID is finished there, even if the better name can be had by now."""
+    (outbound / "invoice.pdf").write_bytes(b"theirs")
+    publish_new = durable.publish_new
+
+    def crash(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None) -> None:
+        if isinstance(content, bytes):
+            raise KeyboardInterrupt
+        publish_new(content, final, tag=tag, sha256=sha256)
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(module, "publish_new", crash)
+        with pytest.raises(KeyboardInterrupt):
+            _deliver(verified(), sealed, outbound)
+    (outbound / "invoice.pdf").unlink()
+    assert _deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
+    assert sorted(path.name for path in outbound.iterdir()) == [
+        "invoice-00112233.pdf",
+        "invoice-00112233.pdf.receipt.json",
+    ]
+
+
+def test_a_receipt_of_an_earlier_version_is_known_as_ours(sealed: Path, outbound: Path) -> None:
+    """After a crash and an upgrade the receipt would read differently; it is the document's all the same."""
+    _deliver(verified(), sealed, outbound)
+    receipt = outbound / "invoice.pdf.receipt.json"
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "kind": "older"}))
+    assert _deliver(verified(), sealed, outbound) == "invoice.pdf"
+    assert len(list(outbound.iterdir())) == 2
+    assert json.loads(receipt.read_text())["kind"] == "older"
+
+
+def test_what_a_crash_left_under_a_temporary_name_goes(sealed: Path, outbound: Path) -> None:
+    """A crash between the final name and the end of the temporary one leaves both; the second try clears it up."""
+    _deliver(verified(), sealed, outbound)
+    leftover = outbound / f".sealdrop-{verified().id}.tmp"
+    os.link(outbound / "invoice.pdf", leftover)
+    _deliver(verified(), sealed, outbound)
+    assert not leftover.exists()
+
+
+def test_a_file_that_changed_in_the_spool_is_not_published(sealed: Path, outbound: Path) -> None:
+    """What was verified is what is published: a copy with another digest never gets a name."""
+    sealed.write_bytes(SEALED.upper())
+    with pytest.raises(Retryable, match="is not what it was"):
+        _deliver(verified(), sealed, outbound)
+    assert list(outbound.iterdir()) == []
+
+
+@pytest.mark.parametrize("put", [_file, _link, lambda path: path.symlink_to(path.parent)])
+def test_something_in_the_place_of_a_subfolder(
+    sealed: Path, outbound: Path, tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """Where a sub-folder cannot be made, nothing is written through what stands there, and the document comes out."""
+    put(outbound / "sub.pdf")
+    given = _deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound)
+    assert given == f"{verified().id}.pdf"
+    assert (outbound / given).read_bytes() == SEALED
+    assert sorted(path.name for path in outbound.iterdir()) == [given, given + RECEIPT_SUFFIX, "sub.pdf"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "spool.pdf"]
+    assert _deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound) == given
+
+
+def test_a_path_that_is_too_long_for_the_outbound_folder(sealed: Path, outbound: Path) -> None:
+    """Folders that fitted below inbound and do not fit below outbound are given up for the document's sake."""
+    given = _deliver(verified(name="/".join(["d" * 200] * 25) + "/a.pdf"), sealed, outbound)
+    assert given == f"{verified().id}.pdf"
+    assert (outbound / given).read_bytes() == SEALED
+
+
+def test_a_name_that_the_file_system_does_not_know(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that takes no line breaks in names gets the document under its ID."""
+    link = os.link
+
+    def picky(source: str, target: Path, **options: bool) -> None:
+        if "\n" in str(target):
+            raise OSError(errno.EINVAL, "Invalid argument")
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", picky)
+    assert _deliver(verified(name="two\nlines.pdf"), sealed, outbound) == f"{verified().id}.pdf"
+    assert len(list(outbound.iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["../a.pdf", "sub/../../a.pdf", "/etc/a.pdf", "", "sub/.."])
+def test_no_name_leads_out_of_the_folder(sealed: Path, outbound: Path, name: str) -> None:
+    """No file in inbound has such a name: a ledger that says so is not to be trusted, and nothing is written."""
+    with pytest.raises(Fatal, match="a name"):
+        _deliver(verified(name=name), sealed, outbound)
+    assert list(outbound.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a." + "b" * 250, "." + "c" * 254, "é" * 120 + "." + "é" * 7])
+def test_a_long_ending_is_no_ending(sealed: Path, outbound: Path, name: str) -> None:
+    """However long what stands behind the last dot is, the name is cut to what the file system takes."""
+    given = _deliver(verified(name=name), sealed, outbound)
+    assert len((given + RECEIPT_SUFFIX).encode()) <= NAME_MAX_BYTES
+    assert (outbound / given).read_bytes() == SEALED
+
+
+def test_the_same_original_rejected_twice_comes_back_twice(tmp_path: Path, outbound: Path) -> None:
+    """Two drops of one content are two documents, each with its own reason beside it."""
+    original = tmp_path / "original"
+    original.write_bytes(ORIGINAL)
+    for number in range(2):
+        given = document(id=f"20261123-0011223{number}aabbccdd", state=State.REJECTED, reason=Reason.EMPTY)
+        give_back(given, original, tmp_path / "none", outbound)
+    assert len(list(outbound.glob("*.reason.json"))) == 2
+    assert len(list(outbound.glob("*.pdf"))) == 2
