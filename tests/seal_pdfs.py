@@ -1,10 +1,14 @@
 """Small PDFs with every kind of cross-references, and changes that a revision can make to them."""
 
+from collections.abc import Callable
+
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.pdf_utils.writer import PageObject
 from pyhanko.sign.fields import SigFieldSpec, append_signature_field
+
+Change = Callable[[IncrementalPdfFileWriter], None]
 
 
 def _objects(pages: int, filler_bytes: int) -> dict[int, bytes]:

@@ -14,7 +14,7 @@ from asn1crypto import crl as asn1_crl
 from asn1crypto import parser
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign import PdfSignatureMetadata, PdfSigner, PdfTimeStamper
-from pyhanko.sign.fields import SigFieldSpec, SigSeedSubFilter
+from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
 from pyhanko.sign.signers.pdf_signer import PdfSigningSession
 from pyhanko.sign.validation import DocumentSecurityStore
 
@@ -50,6 +50,7 @@ def seal(
     subfilter: SigSeedSubFilter = SigSeedSubFilter.PADES,
     field_name: str = "Seal",
     box: tuple[int, int, int, int] | None = None,
+    certify: MDPPerm | None = None,
     also: tuple[Pki, ...] = (),
     before: Callable[[IncrementalPdfFileWriter], None] | None = None,
 ) -> bytes:
@@ -65,6 +66,8 @@ def seal(
         subfilter=subfilter,
         embed_validation_info=with_evidence,
         use_pades_lta=level == SealLevel.LTA,
+        certify=certify is not None,
+        docmdp_permissions=certify or MDPPerm.FILL_FORMS,
         validation_context=pki.context(at, also) if with_evidence else None,
     )
     signer = _Signer(

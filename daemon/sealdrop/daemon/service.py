@@ -23,7 +23,6 @@ from sealdrop.daemon.startup import (
     audit_folder,
     check_anchors,
     check_folders,
-    check_no_circle,
     check_trail,
     check_waiting,
     ledger_path,
@@ -67,7 +66,6 @@ class Daemon:
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
         check_folders(config)
-        check_no_circle(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))
             self._jail = opened.enter_context(Jail(config.service.inspectors, JailLimits()))

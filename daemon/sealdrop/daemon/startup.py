@@ -57,13 +57,6 @@ def check_folders(config: Config) -> None:
         raise ConfigurationError(str(config.source), problems)
 
 
-def _places(config: Config) -> Iterator[tuple[str, Path]]:
-    yield "service.state_dir", config.service.state_dir
-    for name, folder in config.folders.items():
-        for key, path in folder.places():
-            yield f"folders.{name}.{key}", path
-
-
 def _folder_problems(config: Config) -> Iterator[str]:
     places = [("service.state_dir", config.service.state_dir)]
     places += [
@@ -80,25 +73,6 @@ def _folder_problems(config: Config) -> Iterator[str]:
             yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             yield f"{place}: {path} must be readable and writable for the service's user"
-
-
-def check_no_circle(config: Config) -> None:
-    """Pass if nothing that is written ends up in an inbound folder, by whatever links and mounts.
-
-    Raises:
-        ConfigurationError: what is written to some folder would be sealed again.
-    """
-    problems = []
-    for name, folder in config.folders.items():
-        inbound = os.path.realpath(folder.inbound)
-        for place, path in _places(config):
-            real = os.path.realpath(path)
-            if place != f"folders.{name}.inbound" and os.path.commonpath([inbound, real]) == inbound:
-                problems.append(
-                    f"{place}: {path} is inside folders.{name}.inbound; what is written there is sealed again"
-                )
-    if problems:
-        raise ConfigurationError(str(config.source), problems)
 
 
 def check_waiting(config: Config, ledger: Ledger) -> None:

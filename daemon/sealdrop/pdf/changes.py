@@ -173,7 +173,7 @@ def _differs_only_in(old: object, new: object, keys: frozenset[str], rules: _Rul
     for key in old.keys() | new.keys():
         if key in keys and not (key in old and key in _ONLY_ADDED):
             continue
-        if key not in old or key not in new or not same(raw(old, key), raw(new, key)):
+        if not same(raw(old, key), raw(new, key)):
             return False
     nothing, nobody = generic.ArrayObject(), generic.DictionaryObject()
     return all(
@@ -213,9 +213,9 @@ def _parent(item: generic.DictionaryObject) -> generic.DictionaryObject:
 
 
 def _is_signature(item: generic.DictionaryObject) -> bool:
-    """Return whether it is a filled signature field, or its annotation, and no other kind of annotation."""
+    """Return whether it is a filled signature field, or its annotation, that does nothing and is nothing else."""
     value = entry(item, "/V", entry(_parent(item), "/V"))
-    is_widget = entry(item, "/Subtype", "/Widget") == "/Widget"
+    is_widget = entry(item, "/Subtype", "/Widget") == "/Widget" and "/A" not in item and "/AA" not in item
     return _is_signature_field(item) and isinstance(value, generic.DictionaryObject) and is_widget
 
 

@@ -10,6 +10,7 @@ services are built, differ in ways that show nothing:
 
 Everything else is as pyHanko has it. The analysis can also fail on an original with quirks of its own: a field twice
 in a form, an object that cannot be read. That says nothing about what was changed, and is told apart from a verdict.
+And it looks into every object of the document, which takes too long where there are very many.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -38,22 +39,25 @@ from pyhanko.sign.diff_analysis import (
 from pyhanko.sign.diff_analysis.commons import compare_dicts, compare_key_refs
 from pyhanko.sign.diff_analysis.rules_api import Context
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
+from pyhanko.sign.validation.status import SignatureCoverageLevel
 
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Unsound, entry, first_line
+from sealdrop.pdf.reader import MOST_OBJECTS, NOT_THE_DOCUMENT, Reader, Unsound, entry, first_line
 
 
 class AnalysisFailed(Exception):
     """pyHanko's analysis failed, which says nothing about what was changed; the text says how it failed."""
 
 
-def changes_since(signature: EmbeddedPdfSignature) -> ModificationLevel:
+def changes_since(reader: Reader, signature: EmbeddedPdfSignature) -> ModificationLevel:
     """Return how far the revisions after ``signature`` go, and leave the result with it.
 
     Raises:
         Unsound: they go further than any that is known to be harmless.
-        AnalysisFailed: pyHanko raised something that is not its verdict.
+        AnalysisFailed: pyHanko raised something that is not its verdict, or the document is too large to ask it.
     """
     signature.compute_integrity_info(skip_diff=True)
+    if signature.coverage < SignatureCoverageLevel.ENTIRE_FILE and reader.is_large:
+        raise AnalysisFailed(f"there are more than {MOST_OBJECTS} objects")
     try:
         result: object = signature.evaluate_modifications(_POLICY)
     except NOT_THE_DOCUMENT:

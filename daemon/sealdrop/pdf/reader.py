@@ -18,6 +18,7 @@ import io
 import logging
 import os
 import re
+from functools import cached_property
 from typing import Any, BinaryIO
 
 from pyhanko.pdf_utils import generic
@@ -37,6 +38,9 @@ for _library in ("pyhanko", "pyhanko_certvalidator"):
 NOT_THE_DOCUMENT = (MemoryError, OSError)
 
 PDF_HEADER = b"%PDF-"
+
+# Looking into an object takes 0.2 ms, comparing two states of it another 0.3; a verification has 20 s (see `jail`).
+MOST_OBJECTS = 10_000
 
 _LONG_HEX = re.compile(rb"<((?:[0-9A-Fa-f]{2}){256,})>")
 _LONG_HEX_BEGINS = re.compile(rb"<[0-9A-Fa-f]{512}")
@@ -112,12 +116,13 @@ class Revision(HistoricalResolver):
     def is_ref_unassignable(self, ref: generic.Reference) -> bool:
         """Return whether a later revision can take that number without answering a question of this one's.
 
-        pyHanko takes the table's size for the answer (ISO 32000-1, 7.5.5), which others do not keep exact: below it,
-        a number can be taken if no object ever had it, and no reference leads there.
+        What lies beyond the table's size is not there, whoever refers to it (ISO 32000-1, 7.5.5), and that is all that
+        pyHanko asks for. Not every writer keeps the size exact: below it, a number can be taken if no object has it
+        and no reference leads there.
         """
         if super().is_ref_unassignable(ref):
             return True
-        return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references()
+        return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references
 
     def _subsume_object(self, obj: generic.PdfObject) -> generic.PdfObject:
         # In a stream of metadata pyHanko puts names that belong to no object, and then asks to which.
@@ -131,6 +136,7 @@ class Revision(HistoricalResolver):
         parts = [data] if data.hybrid is None else [data, data.hybrid.xref_data]
         return any(number in part.standard_xrefs or number in part.xrefs_in_objstm for part in parts)
 
+    @cached_property
     def _references(self) -> set[tuple[int, int]]:
         """Return the number and generation of every object that is referred to, whether there is one or not."""
         seen = set[tuple[int, int]]()
@@ -168,6 +174,11 @@ class Reader(PdfFileReader):
         if revision not in self._revisions:
             self._revisions[revision] = Revision(self, revision)
         return self._revisions[revision]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether looking into every object of the document takes too long."""
+        return int(self.xrefs.get_xref_container_info(self.xrefs.total_revisions - 1).size) > MOST_OBJECTS
 
     def read_at(self, start: int, size_bytes: int) -> bytes:
         """Return up to ``size_bytes`` bytes from ``start``."""

@@ -353,7 +353,7 @@ class _Examination:
         try:
             # Others give their invisible timestamps an empty appearance, and the form its fonts: that is filling in,
             # to pyHanko. What has been filled in, and that it does not show, was looked at above.
-            if later and changes_since(seal) > ModificationLevel.FORM_FILLING:
+            if later and changes_since(self._reader, seal) > ModificationLevel.FORM_FILLING:
                 raise Unsound("a later revision goes further than to fill in the form")
         except AnalysisFailed as error:
             return f"{found}, by their objects alone: pyHanko cannot compare them ({error})"

@@ -228,7 +228,7 @@ def check_standing(
     check_integrity(embedded)
     check_revision(reader, embedded)
     try:
-        changes_since(embedded)
+        changes_since(reader, embedded)
     except AnalysisFailed:
         if otherwise is None:
             raise

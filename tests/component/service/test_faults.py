@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from running import drop, leftovers, running_service, sha256, unique
+from sealdrop.daemon.account import REFUSALS
 from sealdrop.model import Reason, State
 from sealdrop.sandbox.faults import CallFault, Operation, SealFault
 
@@ -17,39 +18,51 @@ CALL_FAULTS = [
 ]
 
 
+IMPATIENT = {
+    "read_timeout_s": "0.5",
+    "retry_first_s": "0.1",
+    "ask_after_s": "0.1",
+    "call_timeout_s": "2",
+    "sign_again_after_s": "2.5",
+}
+
+
 @pytest.mark.parametrize("operation", [Operation.CREATE, Operation.SIGN, Operation.STATUS])
 def test_a_call_that_goes_wrong_never_seals_twice(directory: Path, invoice: bytes, operation: Operation) -> None:
-    """Each fault of a call, applied or not, one document after the other: one seal each, and all delivered.
-
-    Only a plain refusal (HTTP 200 with errorMsg, not applied) fails its document, without a seal.
-    """
-    with running_service(
-        directory,
-        read_timeout_s="0.5",
-        retry_first_s="0.1",
-        ask_after_s="0.1",
-        call_timeout_s="5",
-        sign_again_after_s="6",
-    ) as (sandbox, running):
-        sealed, refused = [], []
+    """Each fault of a call, applied or not, one document after the other: one seal each, and all delivered."""
+    drops = []
+    with running_service(directory, **IMPATIENT) as (sandbox, running):
         for number, (fault, applied) in enumerate(CALL_FAULTS):
             content = unique(invoice, number)
+            drops.append(content)
             waits = {"seconds": 1} if fault in (CallFault.TIMEOUT, CallFault.UNAVAILABLE_503) else {}
             sandbox.faults.add(fault, operation, applied=applied, **waits)
             drop(content, running.folder().inbound, f"{fault}-{applied}.pdf")
             running.wait_until_over(number + 1)
             (document,) = (each for each in running.over() if each.sha256 == sha256(content))
-            plain_refusal = fault is CallFault.ERROR_MSG_200 and not applied and operation is not Operation.STATUS
-            if plain_refusal:
-                assert (document.state, document.reason) == (State.FAILED, Reason.SEAL_REFUSED)
-                refused.append(content)
-            else:
-                assert document.state is State.DELIVERED, (fault, applied, document.reason_detail)
-                sealed.append(content)
+            assert document.state is State.DELIVERED, (fault, applied, document.reason_detail)
             assert all(sandbox.faults.remaining(each.id) == 0 for each in sandbox.faults.faults())
-        assert Counter(seal.sha256 for seal in sandbox.seals()) == Counter(map(sha256, sealed))
-        assert Counter(deposit.sha256 for deposit in sandbox.deposits()) == Counter(map(sha256, sealed))
+        once = Counter(map(sha256, drops))
+        assert Counter(seal.sha256 for seal in sandbox.seals()) == once
+        assert Counter(deposit.sha256 for deposit in sandbox.deposits()) == once
     assert leftovers(running.config) == []
+
+
+@pytest.mark.parametrize("operation", [Operation.CREATE, Operation.SIGN])
+def test_a_document_that_is_refused_again_and_again_fails_once(
+    directory: Path, invoice: bytes, operation: Operation
+) -> None:
+    """A "no" that the service repeats fails its document, with the service's words and no seal; not its neighbour."""
+    with running_service(directory, **IMPATIENT) as (sandbox, running):
+        sandbox.faults.add(CallFault.ERROR_MSG_200, operation, times=REFUSALS, message="not in your contract")
+        drop(invoice, running.folder().inbound, "refused.pdf")
+        (document,) = running.wait_until_over(1)
+        assert (document.state, document.reason) == (State.FAILED, Reason.SEAL_REFUSED)
+        assert "not in your contract" in (document.reason_detail or "")
+        drop(unique(invoice, 1), running.folder().inbound, "next.pdf")
+        running.wait_until_over(2)
+        assert [seal.sha256 for seal in sandbox.seals()] == [sha256(unique(invoice, 1))]
+    assert "not in your contract" in (running.folder().failed / "refused.pdf.reason.txt").read_text()
 
 
 @pytest.mark.parametrize(

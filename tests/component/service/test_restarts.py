@@ -34,8 +34,8 @@ from sealdrop.sandbox.service import Delays
 DOCUMENTS = 12
 
 
-def _at(state: State) -> Callable[[Running], bool]:
-    return lambda running: any(document.state is state for document in running.documents.values())
+def _at(state: State, running: Running) -> Callable[[], bool]:
+    return lambda: any(document.state is state for document in running.documents.values())
 
 
 @pytest.mark.parametrize("state", [state for state in State if state not in (State.REJECTED, State.FAILED)])
@@ -48,7 +48,7 @@ def test_a_stop_at_any_state_loses_and_doubles_nothing(directory: Path, invoice:
         with running_daemon(sandbox.config_path) as first:
             for number, content in enumerate(drops):
                 drop(content, first.folder().inbound, f"{number}.pdf")
-            first.wait_for(lambda: _at(state)(first))
+            first.wait_for(_at(state, first))
         with running_daemon(sandbox.config_path) as second, stored(second.config) as ledger:
             second.wait_for(lambda: ledger.counts().get("invoices", {}).get(State.DELIVERED, 0) == DOCUMENTS)
         seals = Counter(seal.sha256 for seal in sandbox.seals())
@@ -72,7 +72,7 @@ def test_the_sandbox_may_restart_too(directory: Path, invoice: bytes) -> None:
         running = daemon.enter_context(running_daemon(sandbox.config_path))
         for number in range(4):
             drop(unique(invoice, number), running.folder().inbound, f"{number}.pdf")
-        running.wait_for(lambda: _at(State.SEALING)(running))
+        running.wait_for(_at(State.SEALING, running))
         service.close()
         running.wait_for(lambda: len(running.log.events("retry_scheduled")) > 0 or len(running.over()) == 4)
         with Sandbox.start(directory, delays=QUICK) as again:
@@ -141,5 +141,72 @@ def test_a_trail_that_was_cut_off_keeps_the_service_from_starting(
         running.wait_until_over(1)
     (trail,) = (running.config.service.state_dir / "audit").iterdir()
     trail.write_bytes(b"".join(trail.read_bytes().splitlines(keepends=True)[:kept_lines]))
-    with pytest.raises(Fatal, match="cut off or replaced"):
+    with pytest.raises(Fatal, match="do not belong together"):
+        Daemon(load(sandbox.config_path), KeptLog())
+
+
+@pytest.mark.parametrize("what", ["removed", "put back"])
+def test_a_ledger_that_is_not_the_trails_clears_no_spool(directory: Path, invoice: bytes, what: str) -> None:
+    """With the ledger removed, or an older copy put back, nothing starts and no copy in the spool is touched."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path)
+        with running_daemon(sandbox.config_path) as running:
+            drop(unique(invoice, 1), running.folder().inbound, "one.pdf")
+            running.wait_until_over(1)
+    ledger = running.config.service.state_dir / "ledger.sqlite"
+    older = ledger.read_bytes()
+    with running_daemon(sandbox.config_path) as running:  # the sandbox is gone: the document has to wait
+        drop(invoice, running.folder().inbound, "waits.pdf")
+        running.wait_for(_at(State.SUBMITTING, running))
+    for path in ledger.parent.glob("ledger.sqlite*"):
+        path.unlink()
+    if what == "put back":
+        ledger.write_bytes(older)
+    spool = running.config.service.state_dir / "spool"
+    copies = [path for path in spool.rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in copies] == [invoice]
+    with pytest.raises(Fatal, match="do not belong together"):
+        Daemon(load(sandbox.config_path), KeptLog())
+    assert [path for path in spool.rglob("*") if path.is_file()] == copies
+
+
+def test_a_copy_that_the_ledger_does_not_know_is_kept_until_it_is_taken_over_anew(
+    directory: Path, invoice: bytes
+) -> None:
+    """What a crash between copy and row leaves in the spool stays, is told of, and goes when its content is retaken."""
+    with running_service(directory) as (sandbox, running):
+        state_dir = running.config.service.state_dir
+    copy = state_dir / "spool" / "dd" / "20261123-00112233aabbccdd" / "original.pdf"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(invoice)
+    with Sandbox.start(directory, delays=QUICK) as sandbox, running_daemon(sandbox.config_path) as running:
+        assert len(running.log.events("spool_unclaimed")) == 1
+        drop(unique(invoice, 1), running.folder().inbound, "other.pdf")
+        running.wait_until_over(1)
+        assert copy.exists()
+        drop(invoice, running.folder().inbound, "again.pdf")
+        running.wait_until_over(2)
+        assert not copy.exists()
+
+
+def test_an_outbound_that_leads_back_to_inbound_is_refused(directory: Path) -> None:
+    """A link that would have sealed documents sealed again, for ever, is found before anything starts."""
+    with running_service(directory) as (sandbox, running):
+        folder = running.folder()
+    folder.outbound.rmdir()
+    folder.outbound.symlink_to(folder.inbound)
+    with pytest.raises(ConfigurationError, match="would be sealed again"):
+        Daemon(load(sandbox.config_path), KeptLog())
+
+
+def test_a_folder_with_waiting_documents_cannot_be_taken_out(directory: Path, invoice: bytes) -> None:
+    """A configuration without the folder of documents that wait is refused, and names one of them."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path)
+    with running_daemon(sandbox.config_path) as running:
+        drop(invoice, running.folder("contracts").inbound, "waits.pdf")
+        running.wait_for(_at(State.SUBMITTING, running))
+    text = sandbox.config_path.read_text()
+    sandbox.config_path.write_text(text[: text.index("[folders.contracts]")])
+    with pytest.raises(ConfigurationError, match=r"folders\.contracts: missing, but documents of it wait"):
         Daemon(load(sandbox.config_path), KeptLog())

@@ -13,8 +13,8 @@ import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
 from documents import FakeClock
-from sealdrop.pipeline import watch
 from sealdrop.model import FileIdentity
+from sealdrop.pipeline import watch
 from sealdrop.pipeline.watch import (
     MAX_DEPTH,
     Beginning,

@@ -590,4 +590,4 @@ def test_configuration_is_checked(pki: Pki, change: dict[str, Any]) -> None:
 def test_an_address_that_is_none(pki: Pki) -> None:
     """A base URL that cannot be called is a fault of the configuration."""
     with pytest.raises(ConfigurationError, match="base_url"):
-        connect(pki.account(1, base_url="https://bad host\x7f"))
+        connect(pki.account(1, base_url="https://" + "ä" * 70))
