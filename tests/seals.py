@@ -13,6 +13,7 @@ from typing import Any
 from asn1crypto import crl as asn1_crl
 from asn1crypto import parser
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.reader import PdfFileReader
 from pyhanko.sign import PdfSignatureMetadata, PdfSigner, PdfTimeStamper
 from pyhanko.sign.fields import MDPPerm, SigFieldSpec, SigSeedSubFilter
 from pyhanko.sign.signers.pdf_signer import PdfSigningSession
@@ -24,9 +25,12 @@ from sealdrop.pdf.seal import Expectation
 
 
 class _Signer(PdfSigner):
-    """A signer whose claimed time is handed in."""
+    """A signer whose claimed time is handed in, and that seals what forbids it, as others do."""
 
     at = SEALED_AT
+
+    def _enforce_certification_constraints(self, reader: PdfFileReader) -> None:
+        pass
 
     def init_signing_session(
         self, pdf_out: IncrementalPdfFileWriter, existing_fields_only: bool = False

@@ -2,8 +2,8 @@
 
 A document's original is known to be gone only once we have removed it ourselves. That a file is missing proves
 nothing: a share may not be mounted yet, and whoever moved the file away may bring it back. So what is missing stays
-known, and is recognised wherever it comes up below inbound: by device, inode, size and modification time, or, since
-device and inode numbers change when a share is mounted anew, by size, modification time and content.
+known, and is recognised wherever it comes up below inbound, by size, modification time and content. Device and inode
+numbers are no help: they change when a share is mounted anew, and are given to other files.
 
 An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
 """
@@ -83,10 +83,10 @@ class Standing:
         return True
 
     def _find(self, path: Path, identity: FileIdentity) -> Document | None:
-        alike = self._known.get((identity.size_bytes, identity.mtime_ns), ())
-        same = next((document for document in alike if document.identity == identity), None)
-        if same is not None or not alike:
-            return same
+        alike = self._known.get((identity.size_bytes, identity.mtime_ns))
+        if not alike:
+            return None
+        # A file that was put there since may have been given the very inode of the one that is gone.
         _, sha256 = hash_file(path)
         return next((document for document in alike if document.sha256 == sha256), None)
 

@@ -1,0 +1,150 @@
+"""Originals that were taken over and may still stand in inbound."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from documents import FakeClock, document
+from running import KeptLog
+from sealdrop.audit.chain import link
+from sealdrop.daemon.standing import Standing
+from sealdrop.ledger.store import Ledger
+from sealdrop.model import Document, Event, FileIdentity, Sha256
+from sealdrop.spool import Spool
+
+CONTENT = b"%PDF-1.7 content %%EOF"
+
+
+class Place:
+    """An inbound folder with its ledger and spool."""
+
+    def __init__(self, tmp_path: Path, ledger: Ledger) -> None:
+        self.inbound = tmp_path / "in"
+        self.inbound.mkdir()
+        self.spool = Spool(tmp_path / "spool")
+        self.spool.root.mkdir()
+        self.ledger = ledger
+        self.log = KeptLog()
+        self.standing = self.started()
+
+    def started(self) -> Standing:
+        """Return what a new start knows."""
+        standing = Standing(self.inbound, self.spool, self.ledger, self.log)
+        standing.load("invoices", subfolders=True)
+        return standing
+
+    def taken_over(self, name: str = "a.pdf", *, copied: bool = True) -> Document:
+        """Return a document whose original has just been copied and put on record."""
+        path = self.inbound / name
+        path.write_bytes(CONTENT)
+        new = document(
+            name=name,
+            identity=FileIdentity.of(path.stat()),
+            size_bytes=len(CONTENT),
+            sha256=Sha256(hashlib.sha256(CONTENT).hexdigest()),
+        )
+        if copied:
+            self.spool.make(new.id)
+            self.spool.original(new.id).write_bytes(CONTENT)
+        return self.ledger.add(new, Event("document_received"))
+
+    def recognised(self, standing: Standing, name: str = "a.pdf") -> bool:
+        """Return whether a file is recognised."""
+        path = self.inbound / name
+        return standing.recognises(path, FileIdentity.of(path.lstat()))
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An empty place."""
+    clock = FakeClock()
+    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as ledger:
+        yield Place(tmp_path, ledger)
+
+
+def test_an_original_is_removed_and_forgotten(place: Place) -> None:
+    """After the removal nothing stands, in the folder or in the ledger, and the same name is free for a new drop."""
+    taken = place.taken_over()
+    place.standing.remove([taken])
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+    (place.inbound / "a.pdf").write_bytes(CONTENT)
+    assert not place.recognised(place.standing)
+
+
+def test_a_crash_before_the_removal_is_recognised(place: Place) -> None:
+    """The next start knows the original again and removes it."""
+    place.taken_over()
+    assert place.recognised(place.started())
+    assert list(place.inbound.iterdir()) == []
+
+
+def test_a_share_that_is_mounted_late_is_recognised(place: Place) -> None:
+    """At the start the folder was empty; when the file shows up it is the one that was taken over."""
+    place.taken_over()
+    path, away = place.inbound / "a.pdf", place.inbound.parent / "away.pdf"
+    path.rename(away)
+    standing = place.started()
+    assert len(place.ledger.originals_standing("invoices")) == 1
+    away.rename(path)
+    assert place.recognised(standing)
+
+
+@pytest.mark.parametrize("change", [{"device": 999}, {"inode": 999}, {"device": 999, "inode": 999}])
+def test_new_numbers_after_a_mount_do_not_hide_it(place: Place, change: dict[str, int]) -> None:
+    """Device and inode numbers that changed over a reboot: size, time and content tell that it is the same."""
+    taken = place.taken_over()
+    known = replace(taken, identity=replace(taken.identity, **change))
+    path, away = place.inbound / "a.pdf", place.inbound.parent / "away.pdf"
+    path.rename(away)
+    place.standing.remove([known])  # not mounted: it is not there
+    away.rename(path)
+    assert place.recognised(place.standing)
+    assert list(place.inbound.iterdir()) == []
+
+
+def test_a_rename_does_not_hide_it(place: Place) -> None:
+    """Under another name, or in a sub-folder, it is still the same file."""
+    place.taken_over()
+    (place.inbound / "sub").mkdir()
+    (place.inbound / "a.pdf").rename(place.inbound / "sub" / "b.pdf")
+    assert place.recognised(place.started(), "sub/b.pdf")
+
+
+def test_another_file_is_another_drop(place: Place) -> None:
+    """Same name, size, time and inode, other content: somebody's new document, which stays."""
+    taken = place.taken_over()
+    path = place.inbound / "a.pdf"
+    path.write_bytes(CONTENT.upper())  # even the inode is the old one's
+    os.utime(path, ns=(taken.identity.mtime_ns, taken.identity.mtime_ns))
+    assert FileIdentity.of(path.stat()) == taken.identity
+    assert not place.recognised(place.started())
+    assert path.read_bytes() == CONTENT.upper()
+
+
+def test_without_a_copy_the_original_is_all_there_is(place: Place) -> None:
+    """A document under way whose copy is missing or short keeps its original; it is recognised, not removed."""
+    taken = place.taken_over(copied=False)
+    assert place.recognised(place.started())
+    assert (place.inbound / "a.pdf").read_bytes() == CONTENT
+    place.spool.make(taken.id)
+    place.spool.original(taken.id).write_bytes(CONTENT[:5])
+    assert place.recognised(place.started())
+    assert (place.inbound / "a.pdf").exists()
+
+
+def test_one_bad_leftover_does_not_stop_the_start(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A removal that was cut off and cannot be finished is told of; the start goes on."""
+    taken = place.taken_over()
+    (place.inbound / "a.pdf").rename(place.inbound / f".sealdrop-{taken.id}.tmp")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError("not allowed")
+
+    monkeypatch.setattr("sealdrop.pipeline.intake.finish_removal", refuse)
+    place.started()
+    assert len(place.log.events("original_not_removed")) == 1
