@@ -4,13 +4,14 @@ The audit trail is the evidence; these lines may be filtered, sampled or lost. E
 and, where it is about a document, its ID as ``document``.
 """
 
+import codecs
 import logging
 import sys
 from contextlib import suppress
 from typing import Literal, Protocol, TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.typing import EventDict, FilteringBoundLogger
 
 from sealdrop.events import EventName
 
@@ -46,9 +47,11 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
     if readable:
-        shared.append(structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at"))
+        shared += [_show_control_characters, structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at")]
     else:
-        shared += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        # An escape of the sink's own is no JSON, save that of half a surrogate pair.
+        to_json = structlog.processors.JSONRenderer(ensure_ascii=not out.takes_all_characters)
+        shared += [structlog.processors.format_exc_info, to_json]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -57,6 +60,15 @@ def configure(
     )
     # Libraries speak through the standard library; only their warnings are of interest, in the same form.
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+def _show_control_characters(_: object, __: str, fields: EventDict) -> EventDict:
+    """Escape what a terminal would obey: file names and answers of the service are other people's text."""
+    return {key: _printable(value) if isinstance(value, str) else value for key, value in fields.items()}
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 class _Sink:
@@ -68,6 +80,8 @@ class _Sink:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._encoding = getattr(stream, "encoding", None) or "utf-8"
+        self.takes_all_characters = codecs.lookup(self._encoding).name.startswith("utf")
 
     def isatty(self) -> bool:
         """Return whether a person is looking."""
@@ -75,9 +89,8 @@ class _Sink:
 
     def write(self, text: str) -> None:
         """Write ``text`` as well as can be."""
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
         with suppress(OSError, ValueError):
-            self._stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
+            self._stream.write(text.encode(self._encoding, errors="backslashreplace").decode(self._encoding))
 
     def flush(self) -> None:
         """Hand on what was written."""
@@ -89,7 +102,11 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = logging.getLevelName(record.levelno).lower()
         method = getattr(get(), level, get().warning)
-        method(EventName.LIBRARY_SAID, library=record.name, message=record.getMessage())
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a library's own slip; its text is better than nothing
+            message = str(record.msg)
+        method(EventName.LIBRARY_SAID, library=record.name, message=message)
 
 
 def get() -> FilteringBoundLogger:

@@ -1,101 +1,157 @@
-"""Logs: for people, and never in the way of the work."""
+"""Logs: one JSON object a line, or lines for a person, and never a reason to stop."""
 
+import errno
 import io
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 
 import pytest
 import structlog
 
 from sealdrop import logs
+from sealdrop.events import EventName
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Leave the process's logging as it was."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    """What a test configures ends with it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
     structlog.reset_defaults()
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 class Terminal(io.StringIO):
-    """A stream that a person looks at."""
+    """A stream at which a person looks."""
 
     def isatty(self) -> bool:
-        """Return whether a person is looking."""
+        """Return that he does."""
         return True
 
 
-def test_a_line_is_one_json_object() -> None:
-    """Elsewhere than on a terminal each line is one JSON object with event, level and time."""
+def _lines(stream: io.StringIO) -> list[dict[str, object]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize("form", ["json", "auto"])
+def test_each_line_is_an_object_with_its_event(form: str) -> None:
+    """A line has event, level and an aware time, beside its own fields; that is so wherever no terminal is."""
     out = io.StringIO()
-    logs.configure("auto", "info", out)
-    logs.get().info("document_received", document="d1", name="two\nlines é.pdf")
-    (line,) = out.getvalue().splitlines()
-    content = json.loads(line)
-    assert content.pop("at").endswith("Z")
-    assert content == {"event": "document_received", "level": "info", "document": "d1", "name": "two\nlines é.pdf"}
+    logs.configure(form, "info", out)
+    logs.get().warning(EventName.LEASE_LOST, document="20261123-00112233aabbccdd", state="sealing")
+    (line,) = _lines(out)
+    at = datetime.fromisoformat(str(line.pop("at")))
+    assert at.tzinfo is not None
+    assert line == {
+        "event": "lease_lost",
+        "level": "warning",
+        "document": "20261123-00112233aabbccdd",
+        "state": "sealing",
+    }
 
 
-def test_a_terminal_gets_a_readable_form() -> None:
-    """On a terminal the line is for reading, not JSON."""
+def test_names_cannot_forge_lines_and_accents_stay_readable() -> None:
+    """A line break in a name is part of its line's JSON, and an accent is an accent."""
+    out = io.StringIO()
+    logs.configure("json", "info", out)
+    name = 'l\'été\n{"event": "forged"}\x1b[2J\u202e.pdf'
+    logs.get().info(EventName.DOCUMENT_RECEIVED, name=name)
+    assert out.getvalue().count("\n") == 1
+    assert "l'été" in out.getvalue()
+    assert _lines(out)[0]["name"] == name
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("name", ["caf\udce9.pdf", "契約.pdf", "été.pdf"])
+def test_every_name_can_be_logged_on_every_stream(encoding: str, name: str) -> None:
+    """A name that is not Unicode, or that the stream's encoding lacks, still makes a line of JSON with that name."""
+    raw = io.BytesIO()
+    logs.configure("json", "info", io.TextIOWrapper(raw, encoding=encoding))
+    logs.get().info(EventName.FILE_NOT_TAKEN, name=name)
+    assert json.loads(raw.getvalue().decode(encoding))["name"] == name
+
+
+def test_a_terminal_gets_lines_for_a_person() -> None:
+    """On a terminal the form is readable, and what is in a name does nothing to the terminal."""
     out = Terminal()
     logs.configure("auto", "info", out)
-    logs.get().warning("document_rejected", reason="NOT_PDF")
-    assert "document_rejected" in out.getvalue()
-    assert "NOT_PDF" in out.getvalue()
-    assert not out.getvalue().startswith("{")
+    logs.get().info(EventName.DOCUMENT_RECEIVED, name="\x1b[2Jtwo\nlines.pdf")
+    assert "document_received" in out.getvalue()
+    assert "\\x1b[2Jtwo\\nlines.pdf" in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(out.getvalue())
 
 
-def test_less_than_the_level_is_left_out() -> None:
-    """Only what is at least as grave as the level is written."""
+def test_what_is_below_the_level_is_not_written() -> None:
+    """The level is a threshold."""
     out = io.StringIO()
     logs.configure("json", "warning", out)
-    logs.get().info("one")
-    logs.get().error("two")
-    assert [json.loads(line)["event"] for line in out.getvalue().splitlines()] == ["two"]
+    logs.get().info(EventName.SPOOL_CLEANED, documents=1)
+    logs.get().error(EventName.WORKER_TROUBLED, worker="w", error="e")
+    assert [line["event"] for line in _lines(out)] == ["worker_troubled"]
 
 
-def test_a_librarys_warning_takes_the_same_form() -> None:
-    """What a library says through the standard library comes as one event."""
+def test_an_exception_is_one_line() -> None:
+    """A traceback is a field of the line."""
     out = io.StringIO()
     logs.configure("json", "info", out)
-    logging.getLogger("some.library").warning("careful: %s", "now")
-    content = json.loads(out.getvalue())
-    assert (content["event"], content["library"], content["message"]) == (
-        "library_said",
-        "some.library",
-        "careful: now",
-    )
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        logs.get().error(EventName.WORKER_TROUBLED, worker="w", error="e", exc_info=True)
+    (line,) = _lines(out)
+    assert "ValueError: first" in str(line["exception"])
 
 
-def test_what_the_stream_cannot_spell_is_escaped() -> None:
-    """A name in a script that the terminal's encoding lacks is written as escapes, and raises nothing."""
-    raw = io.BytesIO()
-    out = io.TextIOWrapper(raw, encoding="iso-8859-15")
-    logs.configure("json", "info", out)
-    logs.get().info("document_received", name="契約.pdf é")
-    out.flush()
-    assert json.loads(raw.getvalue().decode("iso-8859-15"))["name"] == "契約.pdf é"
+@pytest.mark.parametrize(
+    ("message", "arguments", "said"),
+    [("pool is %s", ("full",), "pool is full"), ("%d of %d", ("a",), "%d of %d")],
+)
+def test_what_a_library_says_comes_in_the_same_form(message: str, arguments: tuple[str], said: str) -> None:
+    """A library's warning is an event of ours with its name, even if the library slipped; its chatter is not."""
+    out = io.StringIO()
+    logs.configure("json", "debug", out)
+    logging.getLogger("some.library").info("chatter")
+    logging.getLogger("some.library").warning(message, *arguments)
+    (line,) = _lines(out)
+    del line["at"]
+    assert line == {"event": "library_said", "level": "warning", "library": "some.library", "message": said}
 
 
 class Broken(io.StringIO):
-    """A stream that nothing can be written to."""
+    """A stream whose reader has gone, or whose disk is full."""
 
-    def write(self, text: str) -> int:
-        """Fail as a closed pipe does."""
-        del text
-        raise BrokenPipeError
+    def write(self, _: str, /) -> int:
+        """Fail."""
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def flush(self) -> None:
+        """Fail."""
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
-def test_a_log_that_cannot_be_written_raises_nothing() -> None:
-    """A closed pipe or a full disk under the log stops nobody."""
-    logs.configure("json", "info", Broken())
-    logs.get().error("service_broken", error="x")
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_log_that_cannot_be_written_stops_nothing(form: str) -> None:
+    """Whoever logs goes on working, whatever becomes of the line."""
+    logs.configure(form, "info", Broken())
+    logs.get().info(EventName.SERVICE_STOPPING, grace_s=1.0)
     closed = io.StringIO()
-    logs.configure("json", "info", closed)
     closed.close()
-    logs.get().error("service_broken", error="x")
+    logs.configure("json", "info", _NoTerminal(closed))
+    logs.get().info(EventName.SERVICE_STOPPING, grace_s=1.0)
+
+
+class _NoTerminal(io.TextIOBase):
+    """A stream that was closed."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str, /) -> int:
+        """Write to it."""
+        return self._stream.write(text)

@@ -90,6 +90,7 @@ def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken 
     """
     relative = path.relative_to(inbound)
     name = "/".join(relative.parts)
+    partial = copy.with_suffix(".part")  # only what is whole has the name of a copy
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -111,16 +112,17 @@ def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken 
     try:
         if FileIdentity.of(os.fstat(source)) != seen:
             return Unsettled(name)
-        with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
             size_bytes, sha256 = copy_hashed(_Original(source, seen.size_bytes), target)
             flush(target)
-        fsync_folder(copy.parent)
         if size_bytes == seen.size_bytes and FileIdentity.of(os.fstat(source)) == seen:
+            partial.rename(copy)
+            fsync_folder(copy.parent)
             return Taken(name, seen, size_bytes, sha256)
-        copy.unlink()
+        partial.unlink()
         return Unsettled(name)
     except _CannotRead as error:
-        copy.unlink()
+        partial.unlink()
         return NotTaken(name, Reason.FILE_UNREADABLE, f"it cannot be read: {error}")
     finally:
         os.close(source)

@@ -260,3 +260,13 @@ def test_a_missing_file_is_no_verdict(sealed: Path, anchor: Path) -> None:
     """A file that is not there is an error of the disk, not of the document."""
     with pytest.raises(FileNotFoundError):
         verify_seal(sealed, expect(make_pdf(), anchor))
+
+
+@pytest.mark.parametrize(("level", "failure"), [(SealLevel.B, CheckName.SIGNING_TIME), (SealLevel.T, None)])
+def test_an_hour_somewhere_on_earth(sealed: Path, anchor: Path, level: SealLevel, failure: CheckName | None) -> None:
+    """A claimed time without a zone is none: a seal needs a timestamp then."""
+    pdf = make_pdf()
+    sealed.write_bytes(seal(pdf, level, claimed_at=SEALED_AT.replace(tzinfo=None)))
+    report = verify_seal(sealed, expect(pdf, anchor, level=level))
+    assert (report.first_failure.name if report.first_failure else None) == failure
+    assert report.signed_at == (None if failure else SEALED_AT)
