@@ -14,7 +14,7 @@ demo: $(VENV)/ready  ## Seal sample PDFs on this machine, live (ARGS="--once --d
 	@$(BIN)/sealdrop demo $(ARGS)
 
 test: $(VENV)/ready  ## Run the tests (ARGS is handed on to pytest)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest --numprocesses auto $(ARGS)
 
 check: format-check lint types walls test  ## All that CI asks for
 

@@ -1,8 +1,8 @@
 """The two documents that sealdrop writes for programs: the receipt and the reason.
 
 ``<name>.receipt.json`` stands beside each sealed PDF and ``<name>.reason.json`` beside each file that was not
-sealed. Their JSON Schemas are in ``docs/schemas``. ``version`` grows when a field changes its meaning or goes; new
-fields may come without.
+sealed. Their JSON Schemas are in ``docs/schemas``. ``version`` grows with every change of the fields: a program that
+does not know a field must not half understand the record.
 """
 
 import json

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from sealdrop.model import Document, Reason, State
+from sealdrop.model import CHECK_REASONS, Document, Reason, State
 
 LINE_CHARACTERS = 96
 
@@ -241,9 +241,9 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             _ADMIN_FR,
         ),
         Reason.ARCHIVE_FAILED: Words(
-            "The document is sealed, but it could not be archived. The sealed file stands beside this one.",
+            "The document is sealed, but it could not be archived.",
             _ADMIN_EN,
-            "Le document est cacheté, mais il n'a pas pu être archivé. Le fichier cacheté se trouve à côté de celui-ci.",
+            "Le document est cacheté, mais il n'a pas pu être archivé.",
             _ADMIN_FR,
         ),
         Reason.SEALED_CONTENT_MISSING: Words(
@@ -268,10 +268,19 @@ _SEAL_CHECK = Words(
     _ADMIN_FR,
 )
 
+_OF_SEAL_CHECKS = frozenset(CHECK_REASONS.values()) - set(WORDS)
+
+# The service said no, so there is nothing that could be handed out.
+_UNSEALED = frozenset({Reason.SEAL_REFUSED, Reason.SEAL_FAILED, Reason.SEAL_DISCARDED})
+
 
 def words_for(reason: Reason) -> Words:
-    """Return the words for ``reason``; every reason that a document can be given has some."""
-    return WORDS.get(reason, _SEAL_CHECK)
+    """Return the words for ``reason``; every reason that a document can be given has some.
+
+    Raises:
+        KeyError: it is a reason why a file is left in inbound, which no document is given.
+    """
+    return _SEAL_CHECK if reason in _OF_SEAL_CHECKS else WORDS[reason]
 
 
 def reason_text(document: Document, sealed_name: str | None) -> str:
@@ -279,18 +288,19 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
     if document.reason is None:
         raise ValueError(f"document {document.id} has no reason")
     words = words_for(document.reason)
-    returned = document.state is State.FAILED
+    rejected = document.state is State.REJECTED
+    unsealed = rejected or document.reason in _UNSEALED
     english = [
         "ENGLISH",
-        *_lines(f"This document was {'not handed out' if returned else 'not sealed'}. {words.wrong_en}"),
+        *_lines(f"This document was {'not sealed' if unsealed else 'not handed out'}. {words.wrong_en}"),
         *_lines(f"What you can do: {words.advice_en}"),
     ]
     french = [
         "FRANÇAIS",
-        *_lines(f"Ce document n'a pas été {'remis' if returned else 'cacheté'}. {words.wrong_fr}"),
+        *_lines(f"Ce document n'a pas été {'cacheté' if unsealed else 'remis'}. {words.wrong_fr}"),
         *_lines(f"Ce que vous pouvez faire : {words.advice_fr}"),
     ]
-    if not returned:
+    if rejected:
         english += _lines("Nothing was sent to the sealing service; dropping the file again tries it again.")
         french += _lines(
             "Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement."

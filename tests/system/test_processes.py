@@ -62,7 +62,14 @@ class Program:
     def end(self, number: signal.Signals) -> int:
         """Send a signal and return the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(PATIENCE_S)
+        try:
+            return self.process.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGABRT)  # has it show where its threads are
+            self._reader.join(PATIENCE_S)
+            while (line := self._queue.get()) is not None:
+                self.lines.append(line)
+            raise AssertionError(f"{number.name} did not end it: {''.join(self.lines)}") from None
 
     def kill(self) -> None:
         """End it, if it still runs."""

@@ -92,3 +92,23 @@ class BreakerMachine(RuleBasedStateMachine):
 
 
 TestBreaker = BreakerMachine.TestCase
+
+
+def test_calls_that_were_under_way_open_it_only_once() -> None:
+    """Eight calls that fail together are one outage: the first delay is waited for, then one probe is let through."""
+    backoff = Backoff(2.0, 60.0)
+    breaker = Breaker(3, backoff)
+    for _ in range(8):
+        breaker = breaker.failed(10.0, random.Random(1))
+    assert 11.0 <= breaker.open_until <= 12.0
+    breaker = breaker.called()
+    assert not breaker.may_call(12.0)
+    breaker = breaker.failed(12.0, random.Random(1))
+    assert 14.0 <= breaker.open_until <= 16.0, "a failed probe opens it again, for longer"
+
+
+def test_an_answer_to_a_late_call_closes_it() -> None:
+    """Any answer shows that the service is there, whoever asked."""
+    breaker = Breaker(1, Backoff(2.0, 60.0)).failed(0.0, random.Random(1))
+    assert not breaker.may_call(0.5)
+    assert breaker.succeeded().may_call(0.5)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sealdrop import durable
 from sealdrop.durable import (
@@ -18,8 +20,11 @@ from sealdrop.durable import (
     publish,
     publish_new,
     replace_file,
+    tagged_name,
     temporary_file,
 )
+from sealdrop.errors import Retryable
+from sealdrop.model import Sha256
 
 NOBODY = 65534
 
@@ -219,3 +224,47 @@ def test_publishing_takes_the_temporary_name_away(tmp_path: Path) -> None:
     publish(tmp_path / "t", tmp_path / "f")
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "tagged"),
+    [
+        ("a.pdf", "a-tag.pdf"),
+        ("a.tar.gz", "a.tar-tag.gz"),
+        ("noending", "noending-tag"),
+        (".hidden", ".hidden-tag"),
+        ("two\nlines.pdf", "two\nlines-tag.pdf"),
+        ("a." + "b" * 17, "a." + "b" * 17 + "-tag"),
+        ("ends with a dot.", "ends with a dot-tag."),
+    ],
+)
+def test_a_tag_stands_before_the_ending(name: str, tagged: str) -> None:
+    """The ending, by which programs know a file, stays; what is too long for one is part of the name."""
+    assert tagged_name(name, "tag", limit_bytes=255) == tagged
+
+
+@given(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1), st.integers(60, 255))
+def test_a_tagged_name_is_never_too_long_and_always_text(name: str, limit_bytes: int) -> None:
+    """Whatever the name, the tag is in it, it fits, and no character was cut in two."""
+    tagged = tagged_name(name, "00112233", limit_bytes=limit_bytes)
+    assert len(tagged.encode()) <= limit_bytes
+    assert "-00112233" in tagged
+    assert "/" not in tagged
+
+
+def test_a_copy_of_something_else_gets_no_name(tmp_path: Path) -> None:
+    """A file whose digest is not the one that was promised is not published, and leaves nothing."""
+    (tmp_path / "from").write_bytes(b"changed")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(Retryable, match="not what it was"):
+        publish_new(tmp_path / "from", tmp_path / "folder" / "to", tag="d1", sha256=Sha256("00" * 32))
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_a_folder_that_is_there_is_made_durable_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever made a sub-folder may have been cut off before it was durable, so its parent is flushed again."""
+    flushed: list[Path] = []
+    monkeypatch.setattr(durable, "fsync_folder", flushed.append)
+    make_subfolder(tmp_path, Path("a/b"))
+    make_subfolder(tmp_path, Path("a/b"))
+    assert flushed == [tmp_path, tmp_path / "a"] * 2

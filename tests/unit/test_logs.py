@@ -79,7 +79,7 @@ def test_a_terminal_gets_lines_for_a_person() -> None:
     """On a terminal the form is readable, and what is in a name does nothing to the terminal."""
     out = Terminal()
     logs.configure("auto", "info", out)
-    logs.get().info(EventName.DOCUMENT_RECEIVED, name="\x1b[2Jtwo\nlines.pdf")
+    logs.get().info(EventName.DOCUMENT_RECEIVED, name="\x1b[2Jtwo\nlines.pdf", path="\x1b[2J.pdf")
     assert "document_received" in out.getvalue()
     assert "\\x1b[2Jtwo\\nlines.pdf" in out.getvalue()
     assert "\x1b[2J" not in out.getvalue()

@@ -60,6 +60,23 @@ def test_a_name_with_line_breaks_cannot_forge_the_text() -> None:
     assert "\x1b" not in text
 
 
+@pytest.mark.parametrize("reason", [Reason.SEAL_REFUSED, Reason.SEAL_FAILED, Reason.SEAL_DISCARDED])
+def test_a_document_that_the_service_did_not_seal_is_told_so(reason: Reason) -> None:
+    """It was sent, so the text does not say that it was not; and nothing came back that could be handed out."""
+    text = reason_text(document(state=State.FAILED, reason=reason, reason_detail="x"), None)
+    assert "This document was not sealed." in text
+    assert "Ce document n'a pas été cacheté." in text
+    assert "Nothing was sent" not in text
+    assert "beside" not in text
+
+
+@pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND))
+def test_what_is_left_in_inbound_has_no_words(reason: Reason) -> None:
+    """No document is given such a reason: words made up for it would be wrong."""
+    with pytest.raises(KeyError):
+        words_for(reason)
+
+
 @pytest.mark.parametrize("reason", sorted(set(Reason) - LEFT_IN_INBOUND))
 def test_lines_fit_a_window(reason: Reason) -> None:
     """No line is longer than a hundred characters, unless it is one word."""

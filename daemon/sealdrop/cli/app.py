@@ -55,15 +55,16 @@ def main() -> None:
     try:
         app()
     except ConfigurationError as error:
-        _complain(error)
+        complain(error)
         sys.exit(Exit.CONFIGURATION)
     except Fatal as error:
-        _complain(error)
+        complain(error)
         sys.exit(Exit.BROKEN)
     except SealdropError as error:
-        _complain(error)
+        complain(error)
         sys.exit(Exit.NO)
 
 
-def _complain(error: SealdropError) -> None:
+def complain(error: BaseException) -> None:
+    """Say on standard error what went wrong."""
     Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"sealdrop: {error}")

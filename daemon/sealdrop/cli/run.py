@@ -1,11 +1,14 @@
 """``sealdrop run``: the service itself."""
 
+import os
+import sys
 from typing import Annotated
 
 import typer
 
 from sealdrop import logs
-from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, app
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, app, complain
+from sealdrop.cli.exits import Exit
 from sealdrop.cli.stopping import stop_signals
 from sealdrop.config import load
 from sealdrop.daemon import Daemon
@@ -31,4 +34,8 @@ def run(
         finally:
             daemon.stop()
     if daemon.stopped_by is not None:
-        raise daemon.stopped_by
+        complain(daemon.stopped_by)
+    sys.stdout.flush()
+    # All that matters is on disk. What is left is the interpreter's own clearing up, which could wait for threads that
+    # were abandoned in a system call, and for child processes that ignore signals: they end with this process.
+    os._exit(Exit.OK if daemon.stopped_by is None else Exit.BROKEN)

@@ -74,7 +74,7 @@ def _check(reader: Reader, revision: int, rules: _Rules) -> None:
     before, after = reader.get_historical_resolver(revision - 1), reader.get_historical_resolver(revision)
     if before.root_ref.idnum != after.root_ref.idnum:
         raise Unsound(f"{rules.name} has another catalogue than the one before")
-    if not same(raw(before.trailer_view, "/Encrypt"), raw(after.trailer_view, "/Encrypt")):
+    if _number(before.trailer_view, "/Encrypt") != _number(after.trailer_view, "/Encrypt"):
         raise Unsound(f"{rules.name} changes how the document is encrypted")
     freed = after.numbers_freed()
     if any(before.has(number) for number in freed):

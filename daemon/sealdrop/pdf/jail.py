@@ -47,6 +47,7 @@ T = TypeVar("T")
 # Loaded once in the fork server and shared by all children; a name that does not exist is passed over.
 PRELOADED = ["sealdrop.pdf.inspect", "sealdrop.pdf.seal"]
 START_S = 30.0  # for a child to come up; longer means that the machine is in trouble
+CLOSE_S = 5.0  # for all children to be gone when the jail is closed; they are killed, so it is mostly far less
 CALLS_PER_CHILD = 500  # then it is replaced, since memory once taken is not always given back
 NICENESS = 10  # the daemon's own threads go first
 MESSAGE_CHARACTERS = 500  # of an exception's text
@@ -152,8 +153,12 @@ class Jail:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-        for cell in self._cells:
-            cell.close()
+        # All at once and within a time: whatever a pool's own threads wait for, nobody else is to wait for it.
+        closers = [threading.Thread(target=cell.close, daemon=True) for cell in self._cells]
+        for closer in closers:
+            closer.start()
+        for closer in closers:
+            closer.join(CLOSE_S)
 
     def __enter__(self) -> Self:
         return self

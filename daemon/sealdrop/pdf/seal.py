@@ -351,8 +351,7 @@ class _Examination:
         self._check_revisions(seal.signed_revision)
         found = f"{later} later revision(s), of validation data and timestamps only"
         try:
-            # Others give their invisible timestamps an empty appearance, and the form its fonts: that is filling in,
-            # to pyHanko. What has been filled in, and that it does not show, was looked at above.
+            # An empty appearance, and fonts for the form, are filling in to pyHanko; above we saw that nothing shows.
             if later and changes_since(self._reader, seal) > ModificationLevel.FORM_FILLING:
                 raise Unsound("a later revision goes further than to fill in the form")
         except AnalysisFailed as error:

@@ -86,13 +86,12 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
         Fatal: the document's name leads out of the folder.
     """
     has_sealed = sealed.exists()
-    sealed_sha256 = document.sealed_sha256 or (hash_file(sealed)[1] if has_sealed else None)
 
     def pieces(name: str) -> Sequence[Piece]:
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
             Piece("", original, document.sha256),
-            *([Piece(SEALED_SUFFIX, sealed, sealed_sha256)] if has_sealed else []),
+            *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
             Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
         )

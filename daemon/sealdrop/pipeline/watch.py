@@ -20,6 +20,7 @@ Files that were there at the start obey the same rules.
 import os
 import stat
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -253,6 +254,8 @@ class Watch(EventHandler):
             OSError: the folder cannot be watched: it is gone, or the system's watches are used up.
         """
         watched = self._folder_identity()
+        # Of a folder that was just made the library hears twice, from its parent and from its own look, and says so.
+        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
         observer = InotifyObserver(generate_full_events=True)
         observer.schedule(
             self,

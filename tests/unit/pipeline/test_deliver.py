@@ -329,3 +329,14 @@ def test_the_same_original_rejected_twice_comes_back_twice(tmp_path: Path, outbo
         give_back(given, original, tmp_path / "none", outbound)
     assert len(list(outbound.glob("*.reason.json"))) == 2
     assert len(list(outbound.glob("*.pdf"))) == 2
+
+
+def test_what_stands_behind_a_link_is_not_delivered(sealed: Path, outbound: Path, tmp_path: Path) -> None:
+    """The very same files, but in a folder to which a link in outbound leads, are not in outbound."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    given = verified(name="sub/a.pdf")
+    _deliver(given, sealed, elsewhere)
+    (outbound / "sub").symlink_to(elsewhere / "sub")
+    assert _deliver(given, sealed, outbound) == f"{given.id}.pdf"
+    assert (outbound / f"{given.id}.pdf").read_bytes() == SEALED

@@ -329,10 +329,14 @@ def test_a_stranger_that_was_set_aside_gets_its_name_back(inbound: Path) -> None
     assert not aside.exists()
 
 
-def test_an_original_that_somebody_has_open_for_writing_stays(inbound: Path) -> None:
-    """What the writer still adds would be lost with the name: the original stands until it is closed."""
+def test_an_original_that_somebody_has_open_for_writing_stays(inbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the writer still adds would be lost with the name: the original stands, and does not even move.
+
+    A name that goes and comes back would be an event, upon which we would look again, and so on.
+    """
     path, identity = _dropped(inbound)
-    with path.open("ab"):
+    with path.open("ab"), monkeypatch.context() as still:
+        still.setattr(os, "rename", pytest.fail)
         with pytest.raises(OSError, match="open for writing"):
             remove_original(inbound, "a.pdf", identity, ID)
         assert list(inbound.iterdir()) == [path]

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from typing import cast
 
 import pytest
 
-from documents import NOW
-from sealdrop.model import ArchiveId, Reason, Remote, RemoteStatus, RequestId, State
-from sealdrop.pipeline.poll import Standing, judge, remember
+from documents import DIGEST, NOW
+from sealdrop.model import ArchiveId, DocumentId, Reason, Remote, RemoteStatus, RequestId, State
+from sealdrop.pipeline.poll import Seen, Standing, judge, poll, remember
+from sealdrop.signapi.client import SignApi, StatusAnswer
 from sealdrop.signapi.wire import RequestStatus
+from sealdrop.spool import Spool
 
 STATUS = RequestStatus(
     request_id=RequestId("r1"),
@@ -78,3 +82,38 @@ def test_what_was_known_is_not_forgotten() -> None:
     known = Remote(signing_date=NOW, archive_ids=(ArchiveId("a", "1"),))
     after = remember(known, STATUS, NOW)
     assert (after.signing_date, after.archive_ids) == (NOW, known.archive_ids)
+
+
+class AnsweringApi:
+    """A service that gives one answer, with a sealed PDF or without."""
+
+    def __init__(self, answer: StatusAnswer) -> None:
+        self.answer = answer
+
+    def status(self, *, request_id: RequestId, content_to: Path) -> StatusAnswer:
+        """Answer, having stored what came with it, as the client does."""
+        assert request_id == "r1"
+        if self.answer.content_sha256 is not None:
+            content_to.write_bytes(b"sealed")
+        return self.answer
+
+
+def _poll(tmp_path: Path, answer: StatusAnswer) -> tuple[Seen | None, list[str]]:
+    spool, document = Spool(tmp_path), DocumentId("20261123-00112233aabbccdd")
+    folder = spool.make(document)
+    seen = poll(cast(SignApi, AnsweringApi(answer)), RequestId("r1"), spool, document)
+    return seen, [path.name for path in folder.iterdir()]
+
+
+def test_a_sealed_pdf_is_kept_under_its_digest(tmp_path: Path) -> None:
+    """What came is in the spool, under a name that says which content it is, and under no other."""
+    signed = replace(STATUS, status=RemoteStatus.SIGNED)
+    seen, files = _poll(tmp_path, StatusAnswer(signed, 6, DIGEST))
+    assert seen == Seen(signed, 6, DIGEST)
+    assert files == [f"sealed-{DIGEST[:16]}.pdf"]
+
+
+def test_an_answer_without_a_pdf_leaves_no_file(tmp_path: Path) -> None:
+    """A status alone is a status alone; a request that the service does not know is None."""
+    assert _poll(tmp_path, StatusAnswer(STATUS)) == (Seen(STATUS, None, None), [])
+    assert _poll(tmp_path, StatusAnswer(None)) == (None, [])

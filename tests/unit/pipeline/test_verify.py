@@ -1,0 +1,69 @@
+"""The checks of a sealed PDF in a child process: whatever goes wrong, it is not published."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from documents import NOW, document
+from sealdrop.config import Account
+from sealdrop.model import CheckName, CheckOutcome, Verification
+from sealdrop.pdf.jail import Jail, JailLimitExceeded, Limit
+from sealdrop.pdf.seal import Expectation
+from sealdrop.pipeline.verify import TRIES, verify
+
+ACCOUNT = Account(
+    base_url="https://signapi.example",
+    certificate=Path("/client.p12"),
+    organisation="Demo",
+    trust_anchors=(Path("/root.pem"),),
+)
+
+
+class ScriptedJail:
+    """A jail whose calls go beyond a limit a few times and then return an empty report."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.expected: Expectation | None = None
+
+    def run(self, _function: object, _path: Path, expected: Expectation) -> Verification:
+        """Fail, or remember what was expected."""
+        self.expected = expected
+        if self.failures:
+            self.failures -= 1
+            raise JailLimitExceeded(Limit.MEMORY, "more than 1024 MiB")
+        return Verification(checks=())
+
+
+def _verify(jail: ScriptedJail, **changes: object) -> Verification:
+    return verify(document(**changes), Path("sealed.pdf"), ACCOUNT, cast(Jail, jail), now=NOW)
+
+
+def test_a_pdf_that_cannot_be_examined_fails_the_first_check() -> None:
+    """Beyond the limits twice is a report in which nothing has passed, and every check is listed."""
+    report = _verify(ScriptedJail(TRIES))
+    assert [check.name for check in report.checks] == list(CheckName)
+    assert {check.outcome for check in report.checks} == {CheckOutcome.FAILED, CheckOutcome.NOT_REACHED}
+    assert report.first_failure is not None
+    assert report.first_failure.name is CheckName.READABLE
+    assert "memory" in report.first_failure.detail
+
+
+def test_one_trouble_is_forgiven() -> None:
+    """The second try counts."""
+    assert _verify(ScriptedJail(TRIES - 1)).checks == ()
+
+
+@pytest.mark.parametrize("archive", [True, False])
+def test_what_is_expected_is_what_was_asked_when_the_document_came(archive: bool) -> None:
+    """The document's own level and archiving are looked for, the account's organisation and anchors, and its bytes."""
+    jail = ScriptedJail(0)
+    _verify(jail, archive=archive)
+    assert jail.expected is not None
+    asked = document(archive=archive)
+    assert jail.expected.archive_asked is archive
+    assert jail.expected.level is asked.level
+    assert jail.expected.organisation == "Demo"
+    assert jail.expected.trust_anchors == ACCOUNT.trust_anchors
+    assert (jail.expected.original_size_bytes, jail.expected.original_sha256) == (asked.size_bytes, asked.sha256)
