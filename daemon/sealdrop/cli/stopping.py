@@ -4,7 +4,7 @@ import os
 import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -17,8 +17,9 @@ class Stop:
         self._write_fd = write_fd
 
     def ask(self) -> None:
-        """Ask for the stop. Safe in a signal handler: it takes no lock."""
-        os.write(self._write_fd, b".")
+        """Ask for the stop."""
+        with suppress(BlockingIOError):  # full of such wishes
+            os.write(self._write_fd, b".")
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Return whether somebody has asked, as soon as somebody has or after ``timeout_s`` seconds."""
@@ -29,13 +30,16 @@ class Stop:
 @contextmanager
 def stop_signals() -> Iterator[Stop]:
     """Turn SIGTERM and SIGINT into a `Stop` while the block runs; the main thread only."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
-    stop = Stop(read_fd, write_fd)
-    before = {number: signal.signal(number, lambda *_: stop.ask()) for number in STOP_SIGNALS}
+    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    # The kernel may give a signal to any thread. Python's own handlers wait for the main one, which sleeps in select():
+    # what wakes it is the byte that is written the moment the signal arrives, in whichever thread.
+    before_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in STOP_SIGNALS}
     try:
-        yield stop
+        yield Stop(read_fd, write_fd)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(before_fd)
         os.close(read_fd)
         os.close(write_fd)
