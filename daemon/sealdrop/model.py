@@ -1,7 +1,7 @@
 """The values that travel through sealdrop, and the one table of moves a document may make.
 
 Everything here is frozen: a stage takes a value and returns another. Times are aware and in UTC. Digests are
-SHA-256 in lower-case hexadecimal. Sizes are in bytes.
+SHA-256 in lower-case hexadecimal. Sizes are in bytes. (Long, because the reason codes and checks are lists.)
 """
 
 import os

@@ -2,7 +2,7 @@
 
 ``spool/<last two digits of the ID>/<ID>/original.pdf``, and ``sealed-<digest>.pdf`` once the service has sealed it:
 named by its content, so that a late answer to a worker that lost its lease cannot replace what was recorded. A folder
-without a ledger row is the trace of a crash before the row was committed: its original still stands in inbound.
+without a ledger row is what a crash left before the row was committed, or what a restored ledger has forgotten.
 """
 
 import re
