@@ -1,9 +1,9 @@
 """Taking a file over: a durable copy in the spool first, a ledger row next, and only then is the original removed.
 
-If we crash during the copy: an unfinished copy has another name than a whole one; it is cleared at the next start, and
-the original still stands in inbound. After the copy and before its row: the copy is kept until the same content has been
-taken over anew. After the row and before the removal: the original is recognised, and the removal finished. During the
-removal: the file has a temporary name that holds the document's ID.
+If we crash during the copy: an unfinished copy has another name than a whole one; it is cleared at the next start,
+and the original still stands in inbound. After the copy and before its row: the copy is kept until the same content
+has been taken over anew. After the row and before the removal: the original is recognised, and the removal finished.
+During the removal: the file has a temporary name that holds the document's ID.
 
 Copying, not renaming: a writer may still hold the file open, and inbound is often another file system. Nothing is
 followed: every folder below inbound and the file itself are opened with O_NOFOLLOW, relative to each other.
