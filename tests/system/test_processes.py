@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,7 +146,11 @@ def test_no_process_is_left_behind(directory: Path) -> None:
             children = _children(running.process.pid)
             assert children
             assert running.end(signal.SIGTERM) == 0
-        assert not [child for child in children if _is_alive(child)]
+        # They end with the service, each in its own time.
+        deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
+        while (alive := [child for child in children if _is_alive(child)]) and time.monotonic() < deadline:
+            pause.wait(0.05)
+        assert not alive
 
 
 def _children(pid: int) -> list[int]:
