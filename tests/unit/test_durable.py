@@ -142,6 +142,7 @@ def test_a_copy_is_the_same_and_its_digest_right(tmp_path: Path) -> None:
     assert hash_file(tmp_path / "to") == (len(content), hashlib.sha256(content).hexdigest())
 
 
+@pytest.mark.usefixtures("root")
 @pytest.mark.parametrize(
     ("folder_mode", "file_mode"), [(0o770, 0o660), (0o750, 0o640), (0o755, 0o640), (0o777, 0o660), (0o700, 0o600)]
 )
@@ -161,6 +162,7 @@ def test_a_delivered_file_is_for_those_who_share_the_folder(tmp_path: Path, fold
     assert sub.stat().st_gid == 1234
 
 
+@pytest.mark.usefixtures("root")
 def test_a_group_that_cannot_be_given_is_not_replaced_by_ours(tmp_path: Path) -> None:
     """Somebody who is not in the folder's group may not grant the file to his own group instead."""
     tmp_path.chmod(0o777)

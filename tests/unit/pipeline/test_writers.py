@@ -55,6 +55,7 @@ def test_asking_leaves_no_lease_behind(file: Path) -> None:
         os.close(fd)
 
 
+@pytest.mark.usefixtures("root")
 def test_who_may_not_ask_does_not_know(tmp_path: Path, file: Path) -> None:
     """For a file that belongs to somebody else the kernel tells nothing, and nothing is made up."""
     file.chmod(0o644)
