@@ -136,8 +136,9 @@ def test_a_signal_stops_the_service_in_the_middle_and_a_restart_finishes(
 
 def test_no_process_is_left_behind(directory: Path) -> None:
     """After a stop none of the service's child processes lives on."""
-    with program("sandbox", "--dir", directory) as sandbox:
-        sandbox.wait_for("ready")
+    with program("sandbox", "--dir", directory, "--json") as sandbox:
+        ready = json.loads(sandbox.wait_for("ready"))
+        assert ready["configuration"] == str(directory / "sealdrop.toml")
         config = _config(directory)
         with program("run", "--config", directory / "sealdrop.toml") as running:
             running.wait_for("service_started")

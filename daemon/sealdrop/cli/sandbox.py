@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sealdrop.cli.app import app
+from sealdrop.cli.app import JsonOption, app
 from sealdrop.errors import ConfigurationError
 
 
@@ -19,18 +19,20 @@ def sandbox(
     faults: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A fault plan, read anew whenever it changes.")
     ] = None,
+    json: JsonOption = False,
 ) -> None:
     """Run a local SignAPI that really seals, for trying and testing. Its seals and archive are worth nothing.
 
     Creates its PKI in DIR once, writes DIR/sealdrop.toml (a configuration that works as it is), prints one line when
-    it is ready, and appends a line to DIR/seals.jsonl and DIR/deposits.jsonl for each seal and deposit it makes.
+    it is ready, and appends a line to DIR/seals.jsonl and DIR/deposits.jsonl for each seal and deposit it makes. Exits
+    with 0 after SIGTERM or SIGINT, 78 if it cannot start.
     """
     need_sandbox()
     from sealdrop.sandbox.errors import SandboxError
     from sealdrop.sandbox.server import serve
 
     try:
-        serve(directory, port or None, faults_file=faults)
+        serve(directory, port or None, faults_file=faults, as_json=json)
     except SandboxError as error:
         raise ConfigurationError("sealdrop sandbox", [str(error)]) from error
 

@@ -7,6 +7,7 @@ time is taken again, so that the configuration stays right.
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -200,6 +201,7 @@ def serve(
     delays: Delays | None = None,
     answers: Answers | None = None,
     faults_file: Path | None = None,
+    as_json: bool = False,
 ) -> None:
     """Run a sandbox until SIGTERM or SIGINT; one line on standard output says when it is ready, and where.
 
@@ -220,7 +222,9 @@ def serve(
             faults_file=faults_file,
             preferred_port=DEFAULT_PORT,
         ) as sandbox:
-            sys.stdout.write(f"sealdrop sandbox ready: {sandbox.url} (configuration: {sandbox.config_path})\n")
+            where = {"url": sandbox.url, "configuration": str(sandbox.config_path)}
+            text = f"sealdrop sandbox ready: {sandbox.url} (configuration: {sandbox.config_path})"
+            sys.stdout.write(f"{json.dumps({'ready': True, **where}) if as_json else text}\n")
             sys.stdout.flush()
             while signal.sigtimedwait(_SIGNALS, _LOOK_S) is None:
                 if not sandbox.is_alive:
