@@ -37,12 +37,14 @@ class State(StrEnum):
     DELIVERED = "delivered"
     REJECTED = "rejected"
     FAILED = "failed"
+    RETRYING = "retrying"
 
 
 MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
     {
         State.RECEIVED: frozenset({State.VALIDATED, State.REJECTED}),
-        State.VALIDATED: frozenset({State.SUBMITTING}),
+        # The same content was sealed before, and its seal is to be delivered once more: nothing is sent.
+        State.VALIDATED: frozenset({State.SUBMITTING, State.SEALING}),
         # The service may turn out to be further than our last answer said: asking can move a document past
         # several states at once, never back.
         State.SUBMITTING: frozenset({State.SUBMITTED, State.SEALING, State.ARCHIVING, State.SEALED, State.FAILED}),
@@ -53,7 +55,9 @@ MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
         State.VERIFIED: frozenset({State.DELIVERED}),
         State.DELIVERED: frozenset(),
         State.REJECTED: frozenset(),
-        State.FAILED: frozenset(),
+        # A person wants another try: the original is fetched back, and then the service is asked what it knows.
+        State.FAILED: frozenset({State.RETRYING}),
+        State.RETRYING: frozenset({State.SUBMITTING, State.FAILED}),
     }
 )
 
@@ -136,7 +140,10 @@ class Reason(StrEnum):
     HARD_LINK = "HARD_LINK"
     SPECIAL_FILE = "SPECIAL_FILE"
     FILE_UNREADABLE = "FILE_UNREADABLE"
+    FILE_CHANGED = "FILE_CHANGED"
     NAME_INVALID = "NAME_INVALID"
+    # The same content was dropped before.
+    DUPLICATE = "DUPLICATE"
     # What became of it at the service.
     SEAL_REFUSED = "SEAL_REFUSED"
     SEAL_FAILED = "SEAL_FAILED"
@@ -342,8 +349,10 @@ class Document:
     in the present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last
     put on record, before it was made; None when it is known not to have been made; ``sign_accepted`` says that it was
     answered. ``refusals`` counts the times that the service said no in the present state. ``level`` and ``archive``
-    are what was asked of the folder when the document was dropped. ``first_seq`` and ``last_seq`` are its first and
-    newest record in the audit trail.
+    are what was asked of the folder when the document was dropped. ``retries`` counts the times that somebody had it
+    tried again after it had failed. ``suspect`` says that examining it took long, so that it is examined apart from the
+    others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this one's name.
+    ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
     id: DocumentId
@@ -376,6 +385,9 @@ class Document:
     sealed_size_bytes: int | None = None
     sealed_sha256: Sha256 | None = None
     published_name: str | None = None
+    retries: int = 0
+    suspect: bool = False
+    duplicate_of: DocumentId | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 
@@ -383,6 +395,18 @@ class Document:
     def short_id(self) -> str:
         """The part of the ID that is used in file names: 8 hexadecimal digits."""
         return self.id.rpartition("-")[2][:8]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that is wrong with the service's surroundings, and that somebody should know of while it lasts.
+
+    ``subject`` is what it is about (``account main``, ``folder invoices inbound``, ...), ``text`` says what is wrong.
+    """
+
+    subject: str
+    since: datetime
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

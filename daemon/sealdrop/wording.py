@@ -222,6 +222,12 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Le PDF a des calques que l'on peut afficher ou masquer.",
             _CHOICE_FR + _PRINT_FR,
         ),
+        Reason.DUPLICATE: Words(
+            "The same document was dropped here before; the details below say when, and what became of it.",
+            "Use the one that was sealed then. If you need a second seal, ask your administrator.",
+            "Le même document a déjà été déposé ici ; les détails ci-dessous indiquent quand, et ce qu'il est devenu.",
+            "Utilisez le document cacheté alors. S'il faut un second cachet, adressez-vous à votre administrateur.",
+        ),
         Reason.SEAL_REFUSED: Words(
             "The sealing service refused this document.",
             "Read the details below; if they do not help, hand this file to your administrator.",

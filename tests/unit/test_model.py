@@ -26,13 +26,15 @@ def test_every_state_is_in_the_table_and_every_way_ends() -> None:
     assert set(MOVES) == set(State)
     order = list(State)
     for before, afters in MOVES.items():
-        assert all(order.index(after) > order.index(before) for after in afters)
-        assert bool(afters) != (before in END_STATES)
+        # Trying again is the one way back.
+        assert before is State.RETRYING or all(order.index(after) > order.index(before) for after in afters)
+        # Only a person's wish leads out of an end, and only out of a failure.
+        assert afters == {State.RETRYING} if before is State.FAILED else bool(afters) != (before in END_STATES)
 
 
 def test_nothing_is_sent_before_it_was_validated() -> None:
-    """Only a validated document can be submitted, and only a verified one delivered."""
-    assert [before for before in State if State.SUBMITTING in MOVES[before]] == [State.VALIDATED]
+    """Only what was validated once can be submitted, and only what was verified delivered."""
+    assert [before for before in State if State.SUBMITTING in MOVES[before]] == [State.VALIDATED, State.RETRYING]
     assert [before for before in State if State.DELIVERED in MOVES[before]] == [State.VERIFIED]
 
 

@@ -11,6 +11,7 @@ LEFT_IN_INBOUND = {
     Reason.HARD_LINK,
     Reason.SPECIAL_FILE,
     Reason.FILE_UNREADABLE,
+    Reason.FILE_CHANGED,
     Reason.NAME_INVALID,
 }
 OUR_JARGON = ("ledger", "spool", "byte range", "xref", "pypdf", "pyHanko", "JSON", "exception", "daemon", "DocMDP")

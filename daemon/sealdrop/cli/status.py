@@ -19,9 +19,10 @@ from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
-from sealdrop.model import Document, State
+from sealdrop.model import Document, State, Trouble
 
 _DOCUMENT = TypeAdapter(Document)
+_TROUBLE = TypeAdapter(Trouble)
 
 
 @app.command()
@@ -65,6 +66,7 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
     counts = ledger.counts()
     oldest = ledger.oldest_waiting()
     head = ledger.audit_head()
+    troubles = ledger.troubles()
     if as_json:
         content = {
             "folders": {
@@ -74,10 +76,13 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
                 }
                 for folder, states in counts.items()
             },
+            "troubles": [_TROUBLE.dump_python(trouble, mode="json") for trouble in troubles],
             "audit": {"seq": head.seq, "hash": head.hash},
         }
         console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
         return
+    for trouble in troubles:
+        console.print(_trouble_words(trouble), soft_wrap=True)
     if not counts:
         console.print("No document has been dropped yet.")
         return
@@ -94,6 +99,11 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
     if not oldest:
         console.print("Nothing waits.")
     console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
+
+
+def _trouble_words(trouble: Trouble) -> str:
+    since = f"since {trouble.since:%Y-%m-%d %H:%M:%S} UTC ({age(datetime.now(UTC) - trouble.since)})"
+    return f"[bold red]Trouble[/bold red] with {escape(trouble.subject)}, {since}: {escape(trouble.text)}"
 
 
 def _waits(document: Document) -> str:

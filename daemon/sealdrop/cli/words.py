@@ -16,6 +16,7 @@ _STATES = {
     State.DELIVERED: "delivered",
     State.REJECTED: "rejected, nothing was sent",
     State.FAILED: "failed",
+    State.RETRYING: "to be tried again",
 }
 
 

@@ -11,6 +11,7 @@ from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.standing import Standing
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
@@ -38,6 +39,7 @@ class InboundWorker:
         unclaimed: Unclaimed,
         ledger: Ledger,
         recorder: Recorder,
+        troubles: Troubles,
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
@@ -59,7 +61,8 @@ class InboundWorker:
         self._woken = threading.Event()
         self._sweep_due = threading.Event()
         self._stopping = threading.Event()
-        self._reachable = True
+        self._troubles = troubles
+        self._subject = f"folder {name} inbound"
         self._complaints: dict[str, tuple[FileIdentity | None, Reason]] = {}
         self._standing = Standing(self._folder.inbound, spool, ledger, log)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
@@ -129,9 +132,8 @@ class InboundWorker:
         else:
             due = hinted.union(self._sightings.due(self._clock.monotonic()))
             self._take_complete(due, hinted)
-        if not self._reachable:
-            self._reachable = True
-            self._log.info(EventName.FOLDER_REACHABLE, folder=self.name, path=str(self._folder.inbound))
+        inbound = str(self._folder.inbound)
+        self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
 
     def _listed(self, vanished: set[Path]) -> Iterable[Path]:
         for path in list_files(self._folder.inbound, subfolders=self._folder.subfolders):
@@ -244,8 +246,7 @@ class InboundWorker:
         )
 
     def _unreachable(self, error: Exception) -> None:
-        if self._reachable:
-            self._reachable = False
-            self._log.error(
-                EventName.FOLDER_UNREACHABLE, folder=self.name, path=str(self._folder.inbound), error=str(error)
-            )
+        path = str(self._folder.inbound)
+        text = f"nothing can be taken over from {path}: {error}"
+        event = EventName.FOLDER_UNREACHABLE
+        self._troubles.tell(self._subject, text, event, folder=self.name, path=path, error=str(error))

@@ -8,9 +8,9 @@ from typing import ParamSpec, TypeVar
 from sealdrop.backoff import Backoff, Breaker
 from sealdrop.clock import Clock
 from sealdrop.config import Account
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
-from sealdrop.logs import Log
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -19,10 +19,11 @@ T = TypeVar("T")
 class AccountLine:
     """One account's calls, one breaker. Used by several threads."""
 
-    def __init__(self, name: str, account: Account, clock: Clock, log: Log, rng: random.Random) -> None:
+    def __init__(self, name: str, account: Account, clock: Clock, troubles: Troubles, rng: random.Random) -> None:
         self.name = name
         self._clock = clock
-        self._log = log
+        self._troubles = troubles
+        self._subject = f"account {name}"
         self._rng = rng
         self._lock = threading.Lock()
         self._breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
@@ -68,11 +69,13 @@ class AccountLine:
             self._breaker = self._breaker.failed(now, self._rng, retry_after_s=error.retry_after_s)
             opened = self._breaker.is_open and not was_open
         if opened:
-            self._log.error(EventName.ACCOUNT_UNREACHABLE, account=self.name, error=str(error))
+            text = f"SignAPI cannot be reached or does not work: {error}"
+            event = EventName.ACCOUNT_UNREACHABLE
+            self._troubles.tell(self._subject, text, event, account=self.name, error=str(error))
 
     def _succeeded(self) -> None:
         with self._lock:
             was_open = self._breaker.is_open
             self._breaker = self._breaker.succeeded()
         if was_open:
-            self._log.info(EventName.ACCOUNT_REACHABLE, account=self.name)
+            self._troubles.over(self._subject, EventName.ACCOUNT_REACHABLE, account=self.name)

@@ -23,7 +23,9 @@ class Pump:
     """One worker thread.
 
     ``claim`` takes what is due under a lease; ``work`` records an outcome for each claimed document. Both may raise:
-    a `Fatal` error ends the service, anything else is logged, and the documents come back when their lease ends.
+    a `Fatal` error ends the service, anything else is logged. Then ``give_up`` gives back what was claimed, before
+    anything else is claimed: a document whose outcome could not be written down (a full disk) need not wait until its
+    lease ends.
     ``closed_s`` says for how many seconds nothing may be claimed (an account that is out of reach), 0 if it may.
     """
 
@@ -32,6 +34,7 @@ class Pump:
         name: str,
         *,
         claim: Callable[[], Claimed],
+        give_up: Callable[[Sequence[Document]], None],
         work: Callable[[Sequence[Document]], None],
         clock: Clock,
         log: Log,
@@ -40,6 +43,8 @@ class Pump:
     ) -> None:
         self.name = name
         self._claim = claim
+        self._give_up = give_up
+        self._unsettled: Sequence[Document] = ()
         self._work = work
         self._clock = clock
         self._log = log
@@ -97,9 +102,14 @@ class Pump:
         closed_s = self._closed_s()
         if closed_s > 0:
             return closed_s
+        if self._unsettled:
+            self._give_up(self._unsettled)
+            self._unsettled = ()
         claimed = self._claim()
         if claimed.documents:
+            self._unsettled = claimed.documents
             self._work(claimed.documents)
+            self._unsettled = ()
             return 0.0
         if claimed.next_due_at is None:
             return LONGEST_SLEEP_S

@@ -28,6 +28,7 @@ from sealdrop.daemon.startup import (
     ledger_path,
     lock_all,
 )
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.durable import make_folder
 from sealdrop.errors import SealdropError
@@ -84,6 +85,7 @@ class Daemon:
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
+        self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._schedule = Schedule()
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
@@ -104,6 +106,7 @@ class Daemon:
         """Take up what the last run left and begin to work. ``on_broken`` is called if the service must stop itself."""
         self._on_broken = on_broken
         self._ledger.release_leases(self._node)
+        self._troubles.clear()
         self._recorder.note(
             EventName.SERVICE_STARTED,
             version=__version__,
@@ -150,13 +153,14 @@ class Daemon:
             self._unclaimed,
             self._ledger,
             self._recorder,
+            self._troubles,
             self._clock,
             self._log,
             self._broken,
         )
 
     def _account_worker(self, name: str) -> AccountWorker:
-        line = AccountLine(name, self.config.accounts[name], self._clock, self._log, self._rng)
+        line = AccountLine(name, self.config.accounts[name], self._clock, self._troubles, self._rng)
         return AccountWorker(line, self.config, self._apis[name], self._spool, self._recorder, self._clock, self._rng)
 
     def _pump(
@@ -180,6 +184,7 @@ class Daemon:
         pump = Pump(
             name,
             claim=claim,
+            give_up=self._ledger.give_up_leases,
             work=work,
             clock=self._clock,
             log=self._log,
@@ -223,6 +228,7 @@ class Daemon:
         ]
         self._jail.close()
         try:
+            self._troubles.clear()
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)
         except SealdropError as error:
             self._log.error(EventName.WORKER_TROUBLED, worker="stop", error=str(error))

@@ -13,8 +13,8 @@ from sqlalchemy import Row, Select, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally
-from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Sha256, State
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally, trouble
+from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
 
@@ -148,6 +148,17 @@ class LedgerReader:
                 if row is not None:
                     oldest[folder] = to_document(row)
         return oldest
+
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Return what is wrong with the service's surroundings, as far as it could write that down; oldest first.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = select(trouble.c.subject, trouble.c.since, trouble.c.text).order_by(trouble.c.since, trouble.c.subject)
+        with self._database.reading() as connection:
+            return tuple(Trouble(*row) for row in connection.execute(query))
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.

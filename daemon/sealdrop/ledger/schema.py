@@ -35,6 +35,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.schema import CreateColumn
 
 from sealdrop.errors import Fatal, LedgerTooNew
 from sealdrop.model import (
@@ -50,10 +51,7 @@ from sealdrop.model import (
     Verification,
 )
 
-SCHEMA_VERSION = 1
-
-# From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {}
+SCHEMA_VERSION = 2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -173,6 +171,9 @@ document = Table(
     Column("sealed_size_bytes", BigInteger),
     Column("sealed_sha256", String),
     Column("published_name", Text),
+    Column("retries", Integer, nullable=False, server_default=text("0")),
+    Column("suspect", Boolean, nullable=False, server_default=text("false")),
+    Column("duplicate_of", String),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.
@@ -262,7 +263,29 @@ outbox = Table(
     Column("line", Text, nullable=False),
 )
 
+# What is wrong now with what the service works with; a row goes when the trouble is over.
+trouble = Table(
+    "trouble",
+    metadata,
+    Column("node", String, primary_key=True),
+    Column("subject", String, primary_key=True),
+    Column("since", Moment, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+
+
+def _to_version_2(connection: Connection) -> None:
+    """Documents can be tried again, examined apart and be duplicates; troubles are kept."""
+    for column in ("retries", "suspect", "duplicate_of"):
+        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+    trouble.create(connection)
+
+
+# From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_version_2}
 
 
 def check(connection: Connection) -> int | None:

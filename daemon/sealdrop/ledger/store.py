@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from sealdrop.clock import Clock
 from sealdrop.errors import Fatal, LeaseLost
@@ -28,8 +28,8 @@ from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
 from sealdrop.ledger.recording import Link, Recording, Step
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox
-from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox, trouble
+from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
 __all__ = ["Claimed", "Ledger", "Link", "Step"]
 
@@ -134,17 +134,19 @@ class Ledger(LedgerReader):
         lease_s: float,
         account: str | None = None,
         folder: str | None = None,
+        suspect: bool | None = None,
     ) -> Claimed:
         """Return up to ``limit`` due documents of those states, oldest due first, for the caller alone for ``lease_s``.
 
-        With ``account`` or ``folder``, only theirs are looked at. When nothing is due, nothing is written.
+        With ``account`` or ``folder``, only theirs are looked at; with ``suspect``, only those that are or are not.
+        When nothing is due, nothing is written.
 
         Raises:
             Retryable: the database cannot be used now; nothing was claimed.
             Fatal: it cannot be trusted.
         """
         # Each state by itself, for within one state the index gives the due times in their order.
-        kinds = [_waiting(state, account, folder) for state in states]
+        kinds = [_waiting(state, account, folder, suspect=suspect) for state in states]
         with self._database.reading() as connection:
             next_due_at = _next_due_at(connection, kinds)
         if next_due_at is None or next_due_at > now:
@@ -175,6 +177,46 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             release = update(document).where(*leased, document.c.node == node)
             return connection.execute(release.values(lease=None, due_at=self._clock.now())).rowcount
+
+    def give_up_leases(self, documents: Collection[Document]) -> None:
+        """Make claimed documents due at once again, for a worker that could not record what became of them.
+
+        A document whose lease is not the one that was claimed is left alone.
+
+        Raises:
+            Retryable: the database cannot be written now; they fall due when their lease ends.
+            Fatal: it cannot be trusted.
+        """
+        now = self._clock.now()
+        with self._database.writing() as connection:
+            for each in documents:
+                held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
+                connection.execute(held.values(lease=None, due_at=now))
+
+    def troubled(self, node: str, new: Trouble) -> None:
+        """Keep a trouble of ``node``, in the place of what was known of the same subject.
+
+        Raises:
+            Retryable: the database cannot be written now.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.writing() as connection:
+            connection.execute(delete(trouble).where(trouble.c.node == node, trouble.c.subject == new.subject))
+            row = {"node": node, "subject": new.subject, "since": new.since, "text": new.text}
+            connection.execute(insert(trouble).values(row))
+
+    def relieved(self, node: str, subject: str | None = None) -> None:
+        """Forget a trouble of ``node``, or all of them; it is no fault if there is none.
+
+        Raises:
+            Retryable: the database cannot be written now.
+            Fatal: it cannot be trusted.
+        """
+        gone = delete(trouble).where(trouble.c.node == node)
+        if subject is not None:
+            gone = gone.where(trouble.c.subject == subject)
+        with self._database.writing() as connection:
+            connection.execute(gone)
 
     def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
         """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.
@@ -220,12 +262,16 @@ class Ledger(LedgerReader):
             recording.store()
 
 
-def _waiting(state: State, account: str | None, folder: str | None) -> Sequence[ColumnElement[bool]]:
+def _waiting(
+    state: State, account: str | None, folder: str | None, *, suspect: bool | None
+) -> Sequence[ColumnElement[bool]]:
     wanted = [document.c.state == state, document.c.due_at.is_not(None)]
     if account is not None:
         wanted.append(document.c.account == account)
     if folder is not None:
         wanted.append(document.c.folder == folder)
+    if suspect is not None:
+        wanted.append(document.c.suspect.is_(suspect))
     return wanted
 
 

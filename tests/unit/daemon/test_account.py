@@ -19,6 +19,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.account import CONTENT_TRIES, REFUSALS, AccountWorker
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
 from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import (
@@ -144,7 +145,8 @@ class Stage:
         )
         rng = random.Random(1)
         recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
-        self.line = AccountLine("main", config.accounts["main"], self.clock, self.log, rng)
+        troubles = Troubles("host", self.ledger, self.clock, self.log)
+        self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
         self.worker = AccountWorker(
             self.line, config, cast(SignApi, self.service), self.spool, recorder, self.clock, rng
         )

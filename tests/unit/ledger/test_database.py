@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from sealdrop.errors import Fatal, LedgerTooNew, Retryable
 from sealdrop.ledger import Ledger, LedgerReader, database, schema
-from sealdrop.model import Event
+from sealdrop.model import Event, State
 
 from .conftest import LINK, MakeDocument, StoppedClock
 
@@ -135,10 +135,10 @@ def test_database_of_another_program_is_left_alone(path: Path, clock: StoppedClo
 
 def test_newer_ledger_is_refused(filled: Path, clock: StoppedClock) -> None:
     """A ledger that a newer sealdrop wrote is neither read nor changed."""
-    execute(filled, "UPDATE schema_version SET version = 2")
-    with pytest.raises(LedgerTooNew, match="version 2"):
+    execute(filled, "UPDATE schema_version SET version = version + 1")
+    with pytest.raises(LedgerTooNew, match=f"version {schema.SCHEMA_VERSION + 1}"):
         reopen(filled, clock)
-    with pytest.raises(LedgerTooNew, match="version 2"):
+    with pytest.raises(LedgerTooNew, match=f"version {schema.SCHEMA_VERSION + 1}"):
         LedgerReader.open_read_only(filled)
 
 
@@ -163,13 +163,14 @@ def test_older_ledger_is_brought_forward_or_left(
     def fail(_connection: Connection) -> None:
         raise Fatal("no way")
 
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: rename, 2: fail})
+    now = schema.SCHEMA_VERSION
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", now + 2)
+    monkeypatch.setattr(schema, "MIGRATIONS", {now: rename, now + 1: fail})
     with pytest.raises(Fatal, match="no way"):
         reopen(filled, clock)
     with pytest.raises(Fatal, match="older"):
         LedgerReader.open_read_only(filled)
-    monkeypatch.setattr(schema, "MIGRATIONS", {1: rename, 2: back})
+    monkeypatch.setattr(schema, "MIGRATIONS", {now: rename, now + 1: back})
     for _ in range(2):
         with reopen(filled, clock) as ledger:
             assert sum(ledger.counts()["invoices"].values()) == 50
@@ -223,3 +224,19 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
         ledger.add(document, EVENT)
     assert "Doe" not in str(caught.value)
     assert "Doe" not in str(caught.value.__cause__)
+
+
+VERSION_1_LACKS = ("retries", "suspect", "duplicate_of")
+
+
+def test_a_ledger_of_version_1_is_brought_forward(filled: Path, clock: StoppedClock) -> None:
+    """Documents of the first version are there after the step to the second, with what they lack at its default."""
+    for column in VERSION_1_LACKS:
+        execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
+    execute(filled, "DROP TABLE trouble")
+    execute(filled, "UPDATE schema_version SET version = 1")
+    with reopen(filled, clock) as ledger:
+        documents = ledger.claim(State.RECEIVED, now=clock.now(), limit=100, lease_s=60).documents
+        assert {(each.retries, each.suspect, each.duplicate_of) for each in documents} == {(0, False, None)}
+        assert len(documents) == 50
+        assert ledger.troubles() == ()

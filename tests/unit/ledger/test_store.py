@@ -441,3 +441,25 @@ def test_every_statement_is_also_postgresql(ledger: Ledger, clock: StoppedClock,
     assert any("FOR UPDATE SKIP LOCKED" in statement for statement in spelled)
     assert any("IS NOT DISTINCT FROM" in statement for statement in spelled)
     assert len([statement for statement in spelled if "WHERE due_at IS NOT NULL" in statement]) == 2
+
+
+def test_leases_given_up_fall_due_at_once(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
+    """A worker gives back what it claimed; what somebody else has claimed meanwhile is not touched."""
+    for _ in range(2):
+        ledger.add(make_document(), RECEIVED)
+    mine = ledger.claim(State.RECEIVED, now=clock.now(), limit=2, lease_s=60).documents
+    clock.pass_s(61)
+    (other,) = ledger.claim(State.RECEIVED, now=clock.now(), limit=1, lease_s=60).documents
+    ledger.give_up_leases(mine)
+    due = ledger.claim(State.RECEIVED, now=clock.now(), limit=2, lease_s=60).documents
+    assert {each.id for each in due} == {each.id for each in mine} - {other.id}
+
+
+def test_suspects_are_claimed_apart(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
+    """Documents that took long to examine are claimed by those who ask for them, and not by those who do not."""
+    quick, slow = make_document(), make_document(suspect=True)
+    for each in (quick, slow):
+        ledger.add(each, RECEIVED)
+    for suspect, expected in ((False, quick), (True, slow)):
+        claimed = ledger.claim(State.RECEIVED, now=clock.now(), limit=5, lease_s=60, suspect=suspect)
+        assert [each.id for each in claimed.documents] == [expected.id]

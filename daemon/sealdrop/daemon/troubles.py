@@ -1,0 +1,70 @@
+"""What is wrong with the service's surroundings while it lasts: told once, shown by `sealdrop status`.
+
+An account out of reach, a folder that is gone, a disk that is full: nobody's document is at fault, and work resumes by
+itself. A trouble goes into the log when it begins and when it ends, and is kept in the ledger in between. If the ledger
+cannot be written, that is no further trouble: it is kept as soon as it can be.
+"""
+
+import threading
+
+from sealdrop.clock import Clock
+from sealdrop.errors import Retryable
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Ledger
+from sealdrop.logs import Log
+from sealdrop.model import Trouble
+
+
+class Troubles:
+    """The troubles of this node. Used by all worker threads; its methods raise nothing that can pass by itself."""
+
+    def __init__(self, node: str, ledger: Ledger, clock: Clock, log: Log) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._clock = clock
+        self._log = log
+        self._lock = threading.Lock()
+        self._present: dict[str, Trouble] = {}
+        self._unwritten: dict[str, Trouble | None] = {}
+
+    def clear(self) -> None:
+        """Forget what the last run was troubled by. For start-up only.
+
+        Raises:
+            Retryable: the ledger cannot be written now.
+        """
+        self._ledger.relieved(self._node)
+
+    def tell(self, subject: str, text: str, event: EventName, **fields: object) -> None:
+        """Say that ``subject`` is in trouble; ``event`` is logged when that is new, not when it goes on."""
+        with self._lock:
+            if subject not in self._present:
+                self._present[subject] = Trouble(subject, self._clock.now(), text)
+                self._log.error(event, **fields)
+                self._unwritten[subject] = self._present[subject]
+            self._write()
+
+    def over(self, subject: str, event: EventName, **fields: object) -> None:
+        """Say that all is well with ``subject``; ``event`` is logged if it was not."""
+        with self._lock:
+            if self._present.pop(subject, None) is not None:
+                self._log.info(event, **fields)
+                self._unwritten[subject] = None
+            self._write()
+
+    def present(self) -> tuple[Trouble, ...]:
+        """Return the troubles of this moment, oldest first."""
+        with self._lock:
+            return tuple(sorted(self._present.values(), key=lambda each: (each.since, each.subject)))
+
+    def _write(self) -> None:
+        """Have the ledger know what it does not know yet; what cannot be written is tried at the next call."""
+        try:
+            for subject, trouble in list(self._unwritten.items()):
+                if trouble is None:
+                    self._ledger.relieved(self._node, subject)
+                else:
+                    self._ledger.troubled(self._node, trouble)
+                del self._unwritten[subject]
+        except Retryable:
+            return

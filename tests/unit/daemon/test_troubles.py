@@ -1,0 +1,65 @@
+"""What is wrong with the surroundings is told once, kept while it lasts, and over at its end."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from documents import FakeClock
+from running import KeptLog
+from sealdrop.audit.chain import link
+from sealdrop.daemon.troubles import Troubles
+from sealdrop.errors import Retryable
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Ledger
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    clock = FakeClock()
+    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as opened:
+        yield opened
+
+
+def test_a_trouble_is_told_once_and_kept_until_it_is_over(ledger: Ledger) -> None:
+    """However often it is told, the log has it once, with its end; the ledger has it from its beginning to its end."""
+    clock, log = FakeClock(), KeptLog()
+    troubles = Troubles("host", ledger, clock, log)
+    began = clock.now()
+    for _ in range(3):
+        troubles.tell("account main", "it is down", EventName.ACCOUNT_UNREACHABLE, account="main")
+        clock.go(60)
+    assert [(each.subject, each.since, each.text) for each in ledger.troubles()] == [
+        ("account main", began, "it is down")
+    ]
+    assert troubles.present() == ledger.troubles()
+    for _ in range(2):
+        troubles.over("account main", EventName.ACCOUNT_REACHABLE, account="main")
+    assert ledger.troubles() == troubles.present() == ()
+    assert [line["event"] for line in log.lines] == ["account_unreachable", "account_reachable"]
+
+
+def test_a_trouble_that_cannot_be_written_is_written_later(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk keeps a trouble out of the ledger, not out of the log, and only until something can be written."""
+
+    def full(*_: object) -> None:
+        raise Retryable("the disk is full")
+
+    log = KeptLog()
+    troubles = Troubles("host", ledger, FakeClock(), log)
+    with monkeypatch.context() as broken:
+        broken.setattr(ledger, "troubled", full)
+        troubles.tell("disk", "no room", EventName.FOLDER_UNREACHABLE)
+    assert ledger.troubles() == ()
+    assert len(log.lines) == 1
+    troubles.over("account main", EventName.ACCOUNT_REACHABLE)
+    assert [each.subject for each in ledger.troubles()] == ["disk"]
+
+
+def test_a_new_run_forgets_the_troubles_of_the_last(ledger: Ledger) -> None:
+    """What a killed run left is gone at the next start; another host's troubles stay."""
+    for node in ("host", "other"):
+        Troubles(node, ledger, FakeClock(), KeptLog()).tell("disk", "no room", EventName.FOLDER_UNREACHABLE)
+    Troubles("host", ledger, FakeClock(), KeptLog()).clear()
+    assert len(ledger.troubles()) == 1
