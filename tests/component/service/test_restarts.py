@@ -38,7 +38,9 @@ def _at(state: State, running: Running) -> Callable[[], bool]:
     return lambda: any(document.state is state for document in running.documents.values())
 
 
-@pytest.mark.parametrize("state", [state for state in State if state not in (State.REJECTED, State.FAILED)])
+@pytest.mark.parametrize(
+    "state", [state for state in State if state not in (State.REJECTED, State.FAILED, State.RETRYING)]
+)
 def test_a_stop_at_any_state_loses_and_doubles_nothing(directory: Path, invoice: bytes, state: State) -> None:
     """Stopped when the first document reaches a state, and started again: all delivered, one seal and deposit each."""
     drops = [unique(invoice, number) for number in range(DOCUMENTS)]
