@@ -44,6 +44,7 @@ FIXED_RULES = frozenset(
 ARCHIVE_ID_PLACE = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*")
 
 Rule = Literal["reject", "warn", "allow"]
+Duplicates = Literal["reject", "deliver-again", "seal-again"]
 
 DEFAULT_RULES: Mapping[Reason, Rule] = {
     Reason.ENCRYPTED_OWNER: "reject",
@@ -219,6 +220,7 @@ class Folder(Table):
     sweep_s: Seconds = 30.0
     settle_s: Seconds = 2.0
     incomplete_s: Seconds = 60.0
+    duplicates: Duplicates = "reject"
     seal: Seal = Seal()
     validation: Validation = Validation()
 

@@ -21,6 +21,10 @@ class EventName(StrEnum):
     DOCUMENT_DELIVERED = "document_delivered"
     DOCUMENT_FAILED = "document_failed"
     ORIGINAL_RETURNED = "original_returned"
+    DUPLICATE_RECOGNISED = "duplicate_recognised"
+    DOCUMENT_RETRIED = "document_retried"
+    ORIGINAL_FETCHED = "original_fetched"
+    RETRY_REFUSED = "retry_refused"
     # Logged only: nothing about a document has changed.
     ORIGINAL_NOT_REMOVED = "original_not_removed"
     ORIGINAL_RECOGNISED = "original_recognised"

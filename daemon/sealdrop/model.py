@@ -341,6 +341,14 @@ class Remote:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """A document of the same content that was dropped before, whose seal stands for both."""
+
+    document: DocumentId
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """All that is known of one drop.
 
@@ -387,7 +395,7 @@ class Document:
     published_name: str | None = None
     retries: int = 0
     suspect: bool = False
-    duplicate_of: DocumentId | None = None
+    duplicate_of: Earlier | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 

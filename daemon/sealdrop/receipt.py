@@ -7,6 +7,7 @@ does not know a field must not half understand the record.
 
 import json
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from sealdrop.errors import SealdropError
 from sealdrop.model import (
     ArchiveId,
+    CheckName,
     Document,
     DocumentId,
+    Earlier,
     ExternalId,
     Inspection,
     Reason,
@@ -78,16 +81,30 @@ class AuditRange(_Record):
     last_seq: Annotated[int, Field(ge=1)]
 
 
+class Outcome(StrEnum):
+    """What was achieved: a seal and, where one was asked for, an archive deposit."""
+
+    SEALED = "sealed"
+    SEALED_AND_ARCHIVED = "sealed_and_archived"
+    SEALED_NOT_ARCHIVED = "sealed_not_archived"
+
+
 class Receipt(_Record):
-    """The proof that goes with a sealed PDF."""
+    """The proof that goes with a sealed PDF.
+
+    With ``SEALED_NOT_ARCHIVED`` the seal passed every check, and the deposit that was asked for was not made. A
+    document that is the duplicate of an earlier one has that one's seal.
+    """
 
     kind: Literal["sealdrop-receipt"] = "sealdrop-receipt"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
+    outcome: Outcome
     document: DocumentId
     account: str
     folder: str
     received_at: datetime
     verified_at: datetime
+    duplicate_of: Earlier | None
     original: File
     sealed: File
     remote: RemoteFacts
@@ -118,8 +135,16 @@ class ReasonRecord(_Record):
     audit: AuditRange
 
 
-def receipt_for(document: Document, published_name: str, level_asked: SealLevel) -> Receipt:
-    """Return the receipt of a verified document that is about to be published as ``published_name``.
+def is_sealed_not_archived(document: Document) -> bool:
+    """Return whether the document's seal passed every check, and nothing but its archive deposit is missing."""
+    if document.reason is not Reason.ARCHIVE_FAILED or document.verification is None:
+        return False
+    failure = document.verification.first_failure
+    return failure is None or failure.name is CheckName.ARCHIVE_ID
+
+
+def receipt_for(document: Document, published_name: str) -> Receipt:
+    """Return the receipt of a verified document whose sealed PDF is about to be published as ``published_name``.
 
     The same document gives the same receipt whenever it is asked for: writing it twice is harmless.
     """
@@ -133,7 +158,10 @@ def receipt_for(document: Document, published_name: str, level_asked: SealLevel)
         or document.sealed_sha256 is None
     ):
         raise ValueError(f"document {document.id} has not been verified")
+    outcome = Outcome.SEALED_AND_ARCHIVED if document.archive else Outcome.SEALED
     return Receipt(
+        outcome=Outcome.SEALED_NOT_ARCHIVED if is_sealed_not_archived(document) else outcome,
+        duplicate_of=document.duplicate_of,
         document=document.id,
         account=document.account,
         folder=document.folder,
@@ -143,7 +171,7 @@ def receipt_for(document: Document, published_name: str, level_asked: SealLevel)
         sealed=File(name=published_name, size_bytes=document.sealed_size_bytes, sha256=document.sealed_sha256),
         remote=_remote_facts(document),
         seal=SealFacts(
-            level_asked=level_asked,
+            level_asked=document.level,
             level_found=verification.level,
             signed_at=verification.signed_at,
             certificate=verification.certificate,

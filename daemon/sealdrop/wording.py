@@ -306,7 +306,7 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
         *_lines(f"Ce document n'a pas été {'cacheté' if unsealed else 'remis'}. {words.wrong_fr}"),
         *_lines(f"Ce que vous pouvez faire : {words.advice_fr}"),
     ]
-    if rejected:
+    if rejected and document.reason is not Reason.DUPLICATE:
         english += _lines("Nothing was sent to the sealing service; dropping the file again tries it again.")
         french += _lines(
             "Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement."

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from documents import DIGEST, document, verified
-from sealdrop.model import Reason, SealLevel, State
+from sealdrop.model import Reason, State
 from sealdrop.receipt import (
     NotAReceipt,
     ReasonRecord,
@@ -32,7 +32,7 @@ def test_the_schemas_in_docs_are_up_to_date(kind: type[Receipt] | type[ReasonRec
 
 def test_a_receipt_fits_its_schema_and_can_be_read_back() -> None:
     """What is written is valid by the published schema, and reads back as the same value."""
-    receipt = receipt_for(verified(), "invoice.pdf", SealLevel.LTA)
+    receipt = receipt_for(verified(), "invoice.pdf")
     content = json.loads(to_bytes(receipt))
     jsonschema.validate(content, json.loads((SCHEMAS / "receipt.schema.json").read_text()))
     assert read_receipt(to_bytes(receipt)) == receipt
@@ -42,7 +42,7 @@ def test_a_receipt_fits_its_schema_and_can_be_read_back() -> None:
 
 def test_the_same_document_gives_the_same_receipt() -> None:
     """Writing a receipt again after a crash writes the same bytes."""
-    one, two = (to_bytes(receipt_for(verified(), "invoice.pdf", SealLevel.LTA)) for _ in range(2))
+    one, two = (to_bytes(receipt_for(verified(), "invoice.pdf")) for _ in range(2))
     assert one == two
 
 
@@ -50,7 +50,7 @@ def test_the_same_document_gives_the_same_receipt() -> None:
 def test_a_receipt_is_only_for_what_was_verified(missing: str) -> None:
     """Without one of its parts there is no receipt."""
     with pytest.raises(ValueError, match="20261123-00112233aabbccdd"):
-        receipt_for(verified(**{missing: None}), "invoice.pdf", SealLevel.LTA)
+        receipt_for(verified(**{missing: None}), "invoice.pdf")
 
 
 @pytest.mark.parametrize("state", [State.REJECTED, State.FAILED])
@@ -81,7 +81,7 @@ def test_what_is_no_receipt_is_said_so(content: bytes) -> None:
 
 def test_a_receipt_with_something_more_is_refused() -> None:
     """A member that this version does not know makes it unreadable here, rather than half understood."""
-    content = json.loads(to_bytes(receipt_for(verified(), "invoice.pdf", SealLevel.LTA)))
+    content = json.loads(to_bytes(receipt_for(verified(), "invoice.pdf")))
     content["signed_by_hand"] = True
     with pytest.raises(NotAReceipt, match="signed_by_hand"):
         read_receipt(json.dumps(content).encode())

@@ -140,7 +140,7 @@ def _samples(service: "Sandbox") -> Sequence[Sample]:
     delivered, rejected = State.DELIVERED, State.REJECTED
     return (
         Sample("invoices", "Invoice.pdf", samples.invoice(number, today), "a good invoice", delivered),
-        Sample("invoices", "Report.pdf", samples.long_report(40, today), "a report of 40 pages", delivered),
+        Sample("invoices", "Report.pdf", samples.long_report(40, today, number), "a report of 40 pages", delivered),
         Sample("invoices", "Payslip.pdf", samples.encrypted(), "needs a password", rejected, Reason.ENCRYPTED_USER),
         Sample("invoices", "Notes.pdf", samples.not_a_pdf(), "a text file", rejected, Reason.NOT_PDF),
         Sample("contracts", "Contract.pdf", samples.already_signed(service.pki), "signed before", delivered),

@@ -146,7 +146,11 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
         yield "seal", document.verification.level
     if document.sealed_sha256 is not None:
         yield "sealed SHA-256", document.sealed_sha256
-    if document.published_name is not None:
+    if document.retries:
+        yield "tried again", f"{document.retries} times" if document.retries > 1 else "once"
+    if document.duplicate_of is not None:
+        yield "seal of", f"{document.duplicate_of.document}, dropped earlier with the same content"
+    if document.published_name is not None and document.due_at is None:
         yield "published as", document.published_name
 
 

@@ -20,7 +20,7 @@ from sealdrop.errors import ConfigurationError
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimits
 from sealdrop.pdf.seal import Expectation, verify_seal
-from sealdrop.receipt import RECEIPT_SUFFIX, Receipt, read_receipt
+from sealdrop.receipt import RECEIPT_SUFFIX, Outcome, Receipt, read_receipt
 
 _MARKS = {
     CheckOutcome.PASSED: "[green]✓[/green]",
@@ -68,13 +68,14 @@ def verify(
         content = {
             "file": str(file),
             "receipt": str(receipt_path) if receipt_path else None,
+            "outcome": known.outcome if known else None,
             "ok": good,
             "disagreements": disagreements,
             "verification": _VERIFICATION.dump_python(report, mode="json"),
         }
         console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
     else:
-        _show(file, receipt_path, report, disagreements, console)
+        _show(file, receipt_path, known, report, disagreements, console)
     raise typer.Exit(Exit.OK if good else Exit.NO)
 
 
@@ -105,10 +106,10 @@ def _expectation(
         original_size_bytes=receipt.original.size_bytes,
         original_sha256=receipt.original.sha256,
         level=receipt.seal.level_asked,
-        not_before=receipt.received_at,
+        not_before=receipt.duplicate_of.received_at if receipt.duplicate_of else receipt.received_at,
         not_after=receipt.verified_at,
         archive_ids=receipt.remote.archive_ids,
-        archive_asked=bool(receipt.remote.archive_ids),
+        archive_asked=receipt.outcome is Outcome.SEALED_AND_ARCHIVED,
     )
 
 
@@ -123,8 +124,15 @@ def _disagreements(file: Path, receipt: Receipt, report: Verification) -> list[s
     return found
 
 
-def _show(file: Path, receipt: Path | None, report: Verification, disagreements: list[str], console: Console) -> None:
-    for line in _seal_lines(file, receipt, report):
+def _show(
+    file: Path,
+    path: Path | None,
+    receipt: Receipt | None,
+    report: Verification,
+    disagreements: list[str],
+    console: Console,
+) -> None:
+    for line in _seal_lines(file, path, receipt, report):
         console.print(line, soft_wrap=True)
     for check in report.checks:
         console.print(f" {_MARKS[check.outcome]} {check.name:<19}{escape(check.detail)}", soft_wrap=True)
@@ -133,9 +141,11 @@ def _show(file: Path, receipt: Path | None, report: Verification, disagreements:
     console.print(_conclusion(report, disagreements), soft_wrap=True)
 
 
-def _seal_lines(file: Path, receipt: Path | None, report: Verification) -> Iterator[str]:
+def _seal_lines(file: Path, path: Path | None, receipt: Receipt | None, report: Verification) -> Iterator[str]:
     yield f"[bold]{escape(str(file))}[/bold]"
-    yield f"receipt      {escape(str(receipt)) if receipt else 'none at hand'}"
+    yield f"receipt      {escape(str(path)) if path else 'none at hand'}"
+    if receipt is not None:
+        yield f"outcome      {receipt.outcome.replace('_', ' ')}"
     if report.certificate is not None:
         certificate = report.certificate
         yield f"sealed by    {escape(certificate.organisation or certificate.subject)}"

@@ -43,6 +43,7 @@ CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the 
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
 CALLS_EACH = 3  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
+NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 
 
 class AccountWorker:
@@ -72,8 +73,10 @@ class AccountWorker:
 
     def submit(self, documents: Sequence[Document]) -> None:
         """Create signature requests for ``validated`` documents, as one batch as far as its size allows."""
-        batch, rest = self._cut(documents)
+        duplicates = [document for document in documents if document.duplicate_of is not None]
+        batch, rest = self._cut([document for document in documents if document.duplicate_of is None])
         steps = [self._recorder.later(document, 0.0) for document in rest]
+        steps += [self._take_earlier_seal(document) for document in duplicates]
         steps += [self._intend(document) for document in batch]
         self._create([stored for stored in self._recorder.commit(steps) if stored.state is State.SUBMITTING])
 
@@ -90,9 +93,15 @@ class AccountWorker:
                 return documents[:index], documents[index:]
         return documents, ()
 
+    def _take_earlier_seal(self, document: Document) -> Step:
+        """Go on with the signature request of an earlier document of the same content: nothing is sent."""
+        earlier = document.duplicate_of.document if document.duplicate_of is not None else None
+        fields = self._named(document) | {"earlier": earlier, "request_id": document.request_id}
+        return self._recorder.move(document, State.SEALING, EventName.DUPLICATE_RECOGNISED, fields)
+
     def _intend(self, document: Document) -> Step:
         """Put the intent to create a request on record, keeping the lease."""
-        external_id = document.external_id or ExternalId(f"{document.id}-1")
+        external_id = document.external_id or self._identifier(document)
         fields = self._named(document) | {"external_id": external_id}
         event = EventName.SUBMISSION_INTENDED
         step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id)
@@ -134,10 +143,27 @@ class AccountWorker:
 
     def _reconcile(self, document: Document) -> None:
         found = self.line.call(outward.find, self._api, self._submission(document).external_id)
-        if found is not None:
-            self._recorder.commit([self._advance(document, found)])
-        else:
+        if found is None and document.request_id is not None:
+            # It was there once, and is tried again: the service may know it by its own identifier still.
+            found = self.line.call(outward.find_request, self._api, document.request_id)
+        if found is None:
             self._create(self._recorder.commit([self._intend(document)]))
+        elif found.status in NEVER_SEALED and document.external_id != self._identifier(document):
+            # Somebody had it tried again: what was never sealed gets a request of its own for each try.
+            self._create(self._recorder.commit([self._intend_anew(document)]))
+        else:
+            self._recorder.commit([self._advance(document, found)])
+
+    def _intend_anew(self, document: Document) -> Step:
+        """Put on record the intent to create another request, keeping the lease; nothing of the last one counts."""
+        step = self._intend(replace(document, external_id=None, request_id=None, remote=Remote()))
+        after = replace(step.after, sign_called_at=None, sign_accepted=False)
+        return replace(step, before=document, after=after)
+
+    @staticmethod
+    def _identifier(document: Document) -> ExternalId:
+        """Return our identifier for the request of a document's newest try."""
+        return ExternalId(f"{document.id}-{document.retries + 1}")
 
     # Signing.
 
@@ -200,6 +226,11 @@ class AccountWorker:
 
     def _settle(self, document: Document, seen: remote.Seen | None) -> None:
         """Record what an answer about a request means for its document."""
+        if seen is None and document.duplicate_of is not None and document.attempts + 1 >= CONTENT_TRIES:
+            detail = f"the service no longer has the seal of document {document.duplicate_of.document}"
+            missing = Reason.SEALED_CONTENT_MISSING
+            self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+            return
         if seen is None:
             raise Retryable(f"the service does not know its own request {document.request_id}")
         now = self._clock.now()
@@ -248,13 +279,15 @@ class AccountWorker:
         if standing.state is State.FAILED:
             reason = standing.reason or Reason.SEAL_FAILED
             return self._recorder.give_up(document, State.FAILED, reason, standing.detail)
+        document = replace(document, reason=standing.reason, reason_detail=standing.detail or None)
         if document.sealed_sha256 is None:
             status = document.remote.steps[-1].status
             if document.refusals + 1 < CONTENT_TRIES:
                 missing = Retryable(f"the service says {status}, but sent no document")
                 return self._again(document, missing, refusals=document.refusals + 1)
-            detail = f"{status} without a document, {CONTENT_TRIES} times"
-            return self._recorder.give_up(document, State.FAILED, Reason.SEALED_CONTENT_MISSING, detail)
+            detail = f"{standing.detail or status}, without a document, {CONTENT_TRIES} times"
+            reason = standing.reason or Reason.SEALED_CONTENT_MISSING
+            return self._recorder.give_up(document, State.FAILED, reason, detail)
         archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
         fields = self._named(document) | {"sealed_sha256": document.sealed_sha256, "archive_ids": archive_ids}
         return self._recorder.move(document, State.SEALED, EventName.DOCUMENT_SEALED, fields)
@@ -305,7 +338,9 @@ class AccountWorker:
         if document.state is State.SUBMITTING:
             event = EventName.SUBMISSION_CONFIRMED
             request_id = status.request_id
-            return self._recorder.move(document, State.SUBMITTED, event, fields, remote=known, request_id=request_id)
+            # Where signing was asked for before it failed and was tried again, polling says whether it may be again.
+            state = State.SUBMITTED if document.sign_called_at is None else State.SEALING
+            return self._recorder.move(document, state, event, fields, remote=known, request_id=request_id)
         return self._recorder.later(document, self._account.poll_first_s, remote=known)
 
     def _turned_down(self, document: Document, refusal: Refused) -> Step:

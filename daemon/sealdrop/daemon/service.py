@@ -31,7 +31,7 @@ from sealdrop.daemon.startup import (
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.durable import make_folder
-from sealdrop.errors import SealdropError
+from sealdrop.errors import Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
@@ -48,6 +48,8 @@ LEASE_SLACK_S = 60.0
 POLLERS = 2  # threads that poll one account
 CLAIM = 4  # documents that a worker takes at a time and works on one by one
 TRAIL_STOP_S = 10.0
+WISHES_S = 2.0  # between two looks for what another program has written into the ledger
+DELIVERED_FROM = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING)  # by one worker for each folder
 
 
 class Daemon:
@@ -120,18 +122,19 @@ class Daemon:
         self._make_workers()
         for worker in self._workers():
             worker.start()
+        self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
         self._schedule.start()
 
     def _workers(self) -> list[Pump | InboundWorker]:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
-        stages = LocalStages(self.config, self._spool, self._jail, self._recorder, self._clock, self._rng)
+        stages = LocalStages(self.config, self._spool, self._jail, self._ledger, self._recorder, self._clock, self._rng)
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED)
             self._pump(f"verify {number}", stages.verify, State.SEALED)
         for name, folder in self.config.folders.items():
-            self._pump(f"deliver {name}", stages.deliver, State.VERIFIED, State.REJECTED, State.FAILED, folder=name)
+            self._pump(f"deliver {name}", stages.deliver, *DELIVERED_FROM, folder=name)
             inbound = self._inbound_worker(name)
             self._inbound.append(inbound)
             self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
@@ -194,6 +197,16 @@ class Daemon:
         self._pumps.append(pump)
         for state in states:
             self._waiting_for.setdefault(state, []).append((pump, account, folder))
+
+    def _look_for_wishes(self) -> None:
+        """Wake those who fetch documents back, if somebody had `sealdrop retry` write a wish into the ledger."""
+        try:
+            if self._ledger.any_due(State.RETRYING, self._clock.now()):
+                self._trail_writer.wake()
+                for pump, _, _ in self._waiting_for[State.RETRYING]:
+                    pump.wake()
+        except Retryable:
+            return  # the pumps look by themselves, if less often
 
     def _wake_next(self, document: Document) -> None:
         """Wake the workers of the state that a document has reached."""

@@ -1,27 +1,32 @@
-"""What happens on this machine: validating, verifying, delivering and giving back."""
+"""What happens on this machine: validating, verifying, delivering, giving back, and fetching back for another try."""
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from pydantic import JsonValue
 
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config
+from sealdrop.daemon import duplicates
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
+from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Step
-from sealdrop.model import CHECK_REASONS, Document, Finding, Reason, State, Verdict
+from sealdrop.model import CHECK_REASONS, CheckName, Document, Finding, Reason, State, Verdict, Verification
 from sealdrop.pdf.jail import Jail
-from sealdrop.pipeline.deliver import deliver, give_back
+from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
 from sealdrop.pipeline.validate import validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
+EARLIER_LONGEST_S = 30.0
 LONGEST = timedelta(seconds=150)  # that one document may take here: two tries of 20 s, and waiting for a child
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
@@ -33,6 +38,7 @@ class LocalStages:
     config: Config
     spool: Spool
     jail: Jail
+    ledger: LedgerReader
     recorder: Recorder
     clock: Clock
     rng: random.Random
@@ -46,7 +52,10 @@ class LocalStages:
         self._each(documents, self._verify)
 
     def deliver(self, documents: Sequence[Document]) -> None:
-        """Publish ``verified`` documents, and give ``rejected`` and ``failed`` ones back."""
+        """Publish ``verified`` documents, give ``rejected`` and ``failed`` ones back, fetch ``retrying`` ones again.
+
+        One worker does all of this for a folder: a document's copies are never fetched while they are being cleared.
+        """
         self._each(documents, self._deliver)
 
     def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
@@ -83,6 +92,17 @@ class LocalStages:
 
     def _validate(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]
+        earlier = self.ledger.earlier_of(document) if folder.duplicates != "seal-again" else None
+        verdict = duplicates.judge(earlier, folder.duplicates) if earlier is not None else None
+        match verdict:
+            case duplicates.Wait(because):
+                return self._wait_for_earlier(document, because)
+            case duplicates.Reject(detail):
+                return self.recorder.give_up(document, State.REJECTED, Reason.DUPLICATE, detail)
+            case duplicates.DeliverAgain():
+                changes = verdict.taken_from()
+            case None:
+                changes = dict[str, Any]()
         report = validate(self.spool.original(document.id), folder.validation, self.jail)
         if report.verdict is Verdict.REJECT:
             cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
@@ -94,16 +114,20 @@ class LocalStages:
             "warnings": [finding.code for finding in report.warnings],
         }
         event = EventName.DOCUMENT_VALIDATED
-        return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report)
+        return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report, **changes)
+
+    def _wait_for_earlier(self, document: Document, because: str) -> Step:
+        waited_s = (self.clock.now() - document.received_at) / timedelta(seconds=1)
+        delay_s = min(max(waited_s * EARLIER_LOOK, 0.2), EARLIER_LONGEST_S)
+        step = self.recorder.later(document, delay_s)
+        return replace(step, after=replace(step.after, last_error=because))
 
     def _verify(self, document: Document) -> Step:
         account = self.config.accounts[document.account]
         sealed = self.spool.sealed(document.id, document.sealed_sha256)
         report = verify(document, sealed, account, self.jail, now=self.clock.now())
-        failure = report.first_failure
-        if failure is not None:
-            detail = f"{failure.name}: {failure.detail}"
-            reason = CHECK_REASONS[failure.name]
+        reason, detail = _failure(document, report)
+        if reason is not None:
             return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
@@ -115,11 +139,15 @@ class LocalStages:
         return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
 
     def _deliver(self, document: Document) -> Step:
+        if document.state is State.RETRYING:
+            return self._fetch_back(document)
         folder = self.config.folders[document.folder]
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
         if document.state is State.VERIFIED:
-            name = deliver(document, sealed, folder.outbound, document.level)
+            name = deliver(document, sealed, folder.outbound)
+            if document.retries:
+                clear_failed(document, sealed, folder.failed)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
@@ -127,3 +155,46 @@ class LocalStages:
         name = give_back(document, original, sealed, target)
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
         return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
+
+    def _fetch_back(self, document: Document) -> Step:
+        """Have the original in the spool again, and no longer in the failed folder; SignAPI is asked next.
+
+        If we crash anywhere here, the same is done again: what is in the spool already is not looked for elsewhere.
+        """
+        original = self.spool.original(document.id)
+        folder = self.config.folders[document.folder]
+        fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
+        twin = self.ledger.twin_of(document) if folder.duplicates != "seal-again" else None
+        if twin is not None:
+            detail = f"the same content was dropped again, as document {twin.id}, which is {twin.state}"
+        elif not fetch_back(document, self.spool.make(document.id) / original.name, folder.failed):
+            detail = f"its original no longer stands in the failed folder as {document.published_name!r}"
+        else:
+            return self.recorder.move(
+                document,
+                State.SUBMITTING,
+                EventName.ORIGINAL_FETCHED,
+                fields | {"external_id": document.external_id},
+                reason=None,
+                reason_detail=None,
+                verification=None,
+                sealed_size_bytes=None,
+                sealed_sha256=None,
+            )
+        step = self.recorder.move(document, State.FAILED, EventName.RETRY_REFUSED, fields | {"detail": detail})
+        if original.exists():
+            return step  # fetched by an earlier try, so it has to be given back
+        return replace(step, after=replace(step.after, due_at=None))
+
+
+def _failure(document: Document, report: Verification) -> tuple[Reason | None, str]:
+    """Return why the sealed PDF may not be handed out, or None.
+
+    A deposit that failed is the reason only if nothing else is wrong: what does not stand up to the checks is no seal.
+    """
+    failure = report.first_failure
+    if document.reason is not None and (failure is None or failure.name is CheckName.ARCHIVE_ID):
+        return document.reason, document.reason_detail or ""
+    if failure is None:
+        return None, ""
+    return CHECK_REASONS[failure.name], f"{failure.name}: {failure.detail}"

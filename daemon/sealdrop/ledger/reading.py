@@ -4,6 +4,7 @@ Each method sees one moment of the database. Answers are bounded or come in batc
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,7 +15,7 @@ from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally, trouble
-from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Sha256, State, Trouble
+from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
 
@@ -106,6 +107,37 @@ class LedgerReader:
         """
         return self._first(_documents().where(document.c.sha256 == sha256).limit(1)) is not None
 
+    def earlier_of(self, later: Document) -> Document | None:
+        """Return the first document of the same content, account and folder that was put on record before ``later``.
+
+        Only if it was sealed, or may yet be: what was rejected, or failed without a seal, is none.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        alike = _of_same_content(later).where(document.c.first_seq < later.first_seq)
+        return self._first(alike.order_by(document.c.first_seq).limit(1))
+
+    def twin_of(self, one: Document) -> Document | None:
+        """Return another document of the same content, account and folder that was sealed, or may yet be.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        return self._first(_of_same_content(one).where(document.c.id != one.id).limit(1))
+
+    def any_due(self, state: State, now: datetime) -> bool:
+        """Return whether a document of that state is due.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        due = _documents().where(document.c.state == state, document.c.due_at.is_not(None), document.c.due_at <= now)
+        return self._first(due.limit(1)) is not None
+
     def originals_standing(self, folder: str) -> tuple[Document, ...]:
         """Return the folder's documents whose originals are not known to be gone from inbound; normally few.
 
@@ -190,3 +222,12 @@ class LedgerReader:
 
 def _documents() -> Select[Any]:
     return select(*DOCUMENT_COLUMNS)
+
+
+def _of_same_content(one: Document) -> Select[Any]:
+    """Select the documents with that content in that folder that were sealed, or may yet be."""
+    # A seal that came back, or that the service claimed to have made: billed, whatever became of the document.
+    sealed = document.c.sealed_sha256.is_not(None) | (document.c.reason == Reason.SEALED_CONTENT_MISSING)
+    unsealed = (document.c.state == State.REJECTED) | ((document.c.state == State.FAILED) & ~sealed)
+    same = (document.c.sha256 == one.sha256, document.c.folder == one.folder, document.c.account == one.account)
+    return _documents().where(*same, ~unsealed)

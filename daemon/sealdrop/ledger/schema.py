@@ -42,6 +42,7 @@ from sealdrop.model import (
     END_STATES,
     GENESIS,
     Document,
+    Earlier,
     FileIdentity,
     Inspection,
     Reason,
@@ -101,7 +102,7 @@ class Report(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[Inspection | Remote | Verification]) -> None:
+    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification]) -> None:
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
@@ -173,7 +174,7 @@ document = Table(
     Column("published_name", Text),
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
-    Column("duplicate_of", String),
+    Column("duplicate_of", Report(Earlier)),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.

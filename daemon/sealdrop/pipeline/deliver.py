@@ -1,4 +1,4 @@
-"""Publishing: the sealed PDF and its receipt, or the original and its reason.
+"""Publishing: the sealed PDF and its receipt, or the original and its reason; and fetching back what was given back.
 
 The PDF first, the receipt last: the receipt is the sign that a document is complete. Nothing is ever overwritten: a
 name that is taken by something else gets the document's short ID, and where its sub-folder cannot be made (a file or a
@@ -19,13 +19,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sealdrop.durable import hash_file, make_subfolder, publish_new, tagged_name, temporary_name
+from sealdrop.durable import (
+    copy_hashed,
+    flush,
+    fsync_folder,
+    hash_file,
+    make_subfolder,
+    publish_new,
+    tagged_name,
+    temporary_file,
+    temporary_name,
+)
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Document, SealLevel, Sha256
+from sealdrop.model import Document, Sha256
 from sealdrop.receipt import (
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
     RECEIPT_SUFFIX,
+    is_sealed_not_archived,
     reason_for,
     receipt_for,
     to_bytes,
@@ -59,7 +70,7 @@ class _Taken(Exception):
     """A name that the document cannot be given: something else has it, or it cannot be given to any file."""
 
 
-def deliver(document: Document, sealed: Path, outbound: Path, level_asked: SealLevel) -> str:
+def deliver(document: Document, sealed: Path, outbound: Path) -> str:
     """Publish the verified PDF ``sealed`` and its receipt; return the name below ``outbound`` that it was given.
 
     Raises:
@@ -69,34 +80,103 @@ def deliver(document: Document, sealed: Path, outbound: Path, level_asked: SealL
     """
 
     def pieces(name: str) -> Sequence[Piece]:
-        receipt = to_bytes(receipt_for(document, name, level_asked))
-        return Piece("", sealed, document.sealed_sha256), Piece(RECEIPT_SUFFIX, receipt)
+        return Piece("", sealed, document.sealed_sha256), _receipt(document, name)
 
     return _publish(document, outbound, RECEIPT_SUFFIX, pieces)
+
+
+def _receipt(document: Document, sealed_name: str, suffix: str = "") -> Piece:
+    return Piece(suffix + RECEIPT_SUFFIX, to_bytes(receipt_for(document, sealed_name)))
 
 
 def give_back(document: Document, original: Path, sealed: Path, target: Path) -> str:
     """Publish the original with the reason why it was not sealed, or not handed out; return the name it was given.
 
-    What the service returned, if anything, stands beside it: it may have been billed, and somebody must judge it.
+    What the service returned, if anything, stands beside it: it may have been billed, and somebody must judge it. If
+    nothing but its archive deposit is missing, it has a receipt that says so.
 
     Raises:
         Retryable: every name that could be given is taken, or the original is not the one that was taken over.
         OSError: the folder cannot be written to; the original is still in the spool.
         Fatal: the document's name leads out of the folder.
     """
-    has_sealed = sealed.exists()
+    has_sealed, good_seal = sealed.exists(), is_sealed_not_archived(document)
 
     def pieces(name: str) -> Sequence[Piece]:
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
             Piece("", original, document.sha256),
             *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
+            *([_receipt(document, f"{name}{SEALED_SUFFIX}", SEALED_SUFFIX)] if has_sealed and good_seal else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
             Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
         )
 
-    return _publish(document, target, REASON_SUFFIX, pieces)
+    return _publish(document, target, SEALED_SUFFIX + RECEIPT_SUFFIX, pieces)
+
+
+def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
+    """Have the original that was given back in ``copy`` again, durably, and then remove it with its reason.
+
+    What SignAPI returned, if that stands beside it, is left: nobody knows yet whether it can be had again.
+    Returns False if the original does not stand there any more; then nothing was changed.
+
+    Raises:
+        OSError: it cannot be read, copied or removed; what was in ``copy`` or in the folder is still there.
+    """
+    standing = failed / (document.published_name or document.name)
+    if not copy.exists() and not _copy_back(document, standing, copy):
+        return False
+    # If we crash from here on, the copy is all that is needed.
+    for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
+        _remove(document, standing, Piece(suffix, document.id.encode()))
+    _remove(document, standing, Piece("", copy, document.sha256))
+    return True
+
+
+def _copy_back(document: Document, standing: Path, copy: Path) -> bool:
+    try:
+        status = os.lstat(standing)
+        if not stat.S_ISREG(status.st_mode) or status.st_size != document.size_bytes:
+            return False
+        fd = os.open(standing, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno == errno.ENOENT or error.errno in _NOT_THIS_NAME:
+            return False
+        raise
+    with os.fdopen(fd, "rb") as source, temporary_file(copy.parent, mode=0o600) as (target, temporary):
+        _, sha256 = copy_hashed(source, target)
+        if sha256 != document.sha256:
+            return False
+        flush(target)
+        temporary.replace(copy)
+    fsync_folder(copy.parent)
+    return True
+
+
+def clear_failed(document: Document, sealed: Path, failed: Path) -> None:
+    """Remove what an earlier failure left beside the original, now that ``sealed`` is delivered.
+
+    A sealed PDF there is removed only if it is the very same.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    standing = failed / (document.published_name or document.name)
+    _remove(document, standing, Piece(SEALED_SUFFIX + RECEIPT_SUFFIX, document.id.encode()))
+    _remove(document, standing, Piece(SEALED_SUFFIX, sealed, document.sealed_sha256))
+
+
+def _remove(document: Document, beside: Path, piece: Piece) -> None:
+    """Remove a piece of the document from where it was published, if it stands there."""
+    path = beside.with_name(beside.name + piece.suffix)
+    try:
+        stands = _stands(path, piece, document)
+    except _Taken:
+        return
+    if stands:
+        path.unlink()
+        fsync_folder(path.parent)
 
 
 def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[[str], Sequence[Piece]]) -> str:

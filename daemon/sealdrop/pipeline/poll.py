@@ -7,7 +7,8 @@
 | SIGNED                                                     | final without archiving; with it, wait          |
 | ARCHIVE_IN_PROGRESS                                        | wait                                            |
 | ARCHIVED, ARCHIVE_MIGRATED                                 | final                                           |
-| SIGN_FAILED, REFUSED, DISCARDED, ARCHIVE_FAILED            | failed, each with its own reason                |
+| ARCHIVE_FAILED                                             | final: a seal to be checked, then failed        |
+| SIGN_FAILED, REFUSED, DISCARDED                            | failed, each with its own reason                |
 
 A status that is not in the table never gets here: the client refuses it as malformed, for someone to see.
 """
@@ -25,13 +26,12 @@ _FAILURES = {
     RemoteStatus.SIGN_FAILED: Reason.SEAL_FAILED,
     RemoteStatus.REFUSED: Reason.SEAL_REFUSED,
     RemoteStatus.DISCARDED: Reason.SEAL_DISCARDED,
-    RemoteStatus.ARCHIVE_FAILED: Reason.ARCHIVE_FAILED,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a document stands, going by its remote status; ``reason`` with ``FAILED`` only."""
+    """Where a document stands, going by its remote status; ``reason`` if it cannot end well."""
 
     state: State
     reason: Reason | None = None
@@ -51,14 +51,15 @@ def judge(status: RequestStatus, *, archive_asked: bool) -> Standing:
             return Standing(State.ARCHIVING)
         case RemoteStatus.ARCHIVED | RemoteStatus.ARCHIVE_MIGRATED:
             return Standing(State.SEALED)
-        case (
-            RemoteStatus.SIGN_FAILED
-            | RemoteStatus.REFUSED
-            | RemoteStatus.DISCARDED
-            | RemoteStatus.ARCHIVE_FAILED as failure
-        ):
-            detail = status.reason or "the service gave no reason"
-            return Standing(State.FAILED, _FAILURES[failure], f"{failure}: {detail}")
+        case RemoteStatus.ARCHIVE_FAILED as failure:
+            # It was sealed, and billed: what came back is checked and kept, and never sealed again.
+            return Standing(State.SEALED, Reason.ARCHIVE_FAILED, _in_its_words(failure, status))
+        case RemoteStatus.SIGN_FAILED | RemoteStatus.REFUSED | RemoteStatus.DISCARDED as failure:
+            return Standing(State.FAILED, _FAILURES[failure], _in_its_words(failure, status))
+
+
+def _in_its_words(failure: RemoteStatus, status: RequestStatus) -> str:
+    return f"{failure}: {status.reason or 'the service gave no reason'}"
 
 
 def remember(remote: Remote, status: RequestStatus, at: datetime) -> Remote:

@@ -49,6 +49,16 @@ def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:
     return api.status(external_id=external_id).status
 
 
+def find_request(api: SignApi, request: RequestId) -> RequestStatus | None:
+    """Return what SignAPI knows under its own identifier, or None.
+
+    Raises:
+        Retryable: it could not be asked; nothing is known.
+        MalformedAnswer: it did not answer in a way that can be understood.
+    """
+    return api.status(request_id=request).status
+
+
 def sign(api: SignApi, requests: Sequence[RequestId]) -> tuple[RequestStatus, ...]:
     """Ask for the seals of requests whose status was ``SIGN_CREATED``; statuses in the same order.
 

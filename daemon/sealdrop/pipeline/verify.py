@@ -26,7 +26,7 @@ def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, no
         organisation=account.organisation,
         level=document.level,
         trust_anchors=account.trust_anchors,
-        not_before=document.received_at,
+        not_before=document.duplicate_of.received_at if document.duplicate_of else document.received_at,
         now=now,
         not_after=now,
         archive_asked=document.archive,

@@ -57,13 +57,13 @@ def invoice(number: str = "F-2026-0042", issued: date = DEFAULT_DATE, items: Seq
     return buffer.getvalue()
 
 
-def long_report(pages: int = 40, issued: date = DEFAULT_DATE) -> bytes:
-    """Return a report of ``pages`` pages."""
+def long_report(pages: int = 40, issued: date = DEFAULT_DATE, number: str = "R-2026-0007") -> bytes:
+    """Return a report of ``pages`` pages; each bears the ``number``."""
     buffer = io.BytesIO()
     canvas = _canvas(buffer, "Rapport annuel")
     for page in range(1, pages + 1):
         _report_page(canvas, page, issued)
-        _footer(canvas, f"Page {page} / {pages}")
+        _footer(canvas, f"{number}  ·  Page {page} / {pages}")
         canvas.showPage()
     canvas.save()
     return buffer.getvalue()

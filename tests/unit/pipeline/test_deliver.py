@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ import pytest
 import documents
 from sealdrop import durable
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Document, Reason, SealLevel, Sha256, State
+from sealdrop.model import Document, Reason, Sha256, State
 from sealdrop.pipeline import deliver as module
-from sealdrop.pipeline.deliver import NAME_MAX_BYTES, deliver, give_back, names_for
+from sealdrop.pipeline.deliver import NAME_MAX_BYTES, clear_failed, deliver, fetch_back, give_back, names_for
 from sealdrop.receipt import REASON_SUFFIX, RECEIPT_SUFFIX
 
 ORIGINAL = b"%PDF-1.7"
@@ -53,13 +54,9 @@ def outbound(tmp_path: Path) -> Path:
     return folder
 
 
-def _deliver(given: Document, sealed: Path, outbound: Path) -> str:
-    return deliver(given, sealed, outbound, SealLevel.LTA)
-
-
 def test_pdf_and_receipt_are_published(sealed: Path, outbound: Path) -> None:
     """Both stand under the document's name, sub-folders kept, and nothing else."""
-    assert _deliver(verified(name="2026/a.pdf"), sealed, outbound) == "2026/a.pdf"
+    assert deliver(verified(name="2026/a.pdf"), sealed, outbound) == "2026/a.pdf"
     assert sorted(path.name for path in (outbound / "2026").iterdir()) == ["a.pdf", "a.pdf.receipt.json"]
     assert (outbound / "2026" / "a.pdf").read_bytes() == SEALED
     assert json.loads((outbound / "2026" / "a.pdf.receipt.json").read_text())["sealed"]["name"] == "2026/a.pdf"
@@ -80,7 +77,7 @@ def test_a_name_that_is_taken_gets_the_short_id(
 ) -> None:
     """Whatever stands under the PDF's or the receipt's name stays; the document gets its short ID."""
     put(outbound / f"invoice.pdf{suffix}")
-    assert _deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
+    assert deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
     assert (outbound / "invoice-00112233.pdf").read_bytes() == SEALED
     assert not (outbound / "nowhere").exists()
     if put is _file:
@@ -92,7 +89,7 @@ def test_names_run_out_in_words(sealed: Path, outbound: Path) -> None:
     for name in names_for(verified(), RECEIPT_SUFFIX):
         (outbound / name).write_bytes(b"theirs")
     with pytest.raises(Retryable, match="is taken"):
-        _deliver(verified(), sealed, outbound)
+        deliver(verified(), sealed, outbound)
 
 
 @pytest.mark.parametrize("crash_before", [0, 1, 2, 3, 4, 5])
@@ -123,12 +120,12 @@ def test_a_crash_at_any_step_is_continued_and_not_doubled(
         crashing.setattr(Path, "unlink", unlink_unless_dead)
         if crash_before < 4:
             with pytest.raises(KeyboardInterrupt):
-                _deliver(verified(), sealed, outbound)
+                deliver(verified(), sealed, outbound)
             # The receipt never stands without the PDF.
             assert not (outbound / "invoice.pdf.receipt.json").exists() or (outbound / "invoice.pdf").exists()
         else:
-            _deliver(verified(), sealed, outbound)
-    assert _deliver(verified(), sealed, outbound) == "invoice.pdf"
+            deliver(verified(), sealed, outbound)
+    assert deliver(verified(), sealed, outbound) == "invoice.pdf"
     left = {path.name for path in outbound.iterdir()}
     assert left == {"invoice.pdf", "invoice.pdf.receipt.json"}
 
@@ -143,7 +140,7 @@ def test_the_receipt_is_written_last(sealed: Path, outbound: Path, monkeypatch: 
         written.append(final.name)
 
     monkeypatch.setattr(module, "publish_new", noted)
-    _deliver(verified(), sealed, outbound)
+    deliver(verified(), sealed, outbound)
     failed = verified(state=State.FAILED, reason=Reason.SEAL_LEVEL, reason_detail="x", sha256=_digest(SEALED))
     give_back(failed, sealed, sealed, outbound / "..")
     assert written[:2] == ["invoice.pdf", "invoice.pdf.receipt.json"]
@@ -163,7 +160,7 @@ def test_the_receipt_is_written_last(sealed: Path, outbound: Path, monkeypatch: 
 )
 def test_long_names_leave_room_for_their_companions(sealed: Path, outbound: Path, name: str) -> None:
     """A name too long for its receipt is cut at a whole character, keeps its extension, and gets the short ID."""
-    given = _deliver(verified(name=name), sealed, outbound)
+    given = deliver(verified(name=name), sealed, outbound)
     final = outbound / given
     assert len((final.name + RECEIPT_SUFFIX).encode()) <= NAME_MAX_BYTES
     assert final.read_bytes() == SEALED
@@ -175,7 +172,7 @@ def test_long_names_leave_room_for_their_companions(sealed: Path, outbound: Path
 @pytest.mark.parametrize("name", ["two\nlines.pdf", "q\"uo'te.pdf", "a\\b.pdf", "PDF", "-rf.pdf"])
 def test_odd_names_are_kept(sealed: Path, outbound: Path, name: str) -> None:
     """A name that the file system takes is the name that comes out."""
-    assert _deliver(verified(name=name), sealed, outbound) == name
+    assert deliver(verified(name=name), sealed, outbound) == name
     assert (outbound / name).read_bytes() == SEALED
 
 
@@ -212,7 +209,7 @@ def test_a_full_disk_leaves_no_half_file(sealed: Path, outbound: Path, monkeypat
 
     monkeypatch.setattr(durable, "copy_hashed", full)
     with pytest.raises(OSError, match="No space"):
-        _deliver(verified(), sealed, outbound)
+        deliver(verified(), sealed, outbound)
     assert list(outbound.iterdir()) == []
 
 
@@ -231,9 +228,9 @@ def test_a_name_that_became_free_does_not_double_a_document(
     with monkeypatch.context() as crashing:
         crashing.setattr(module, "publish_new", crash)
         with pytest.raises(KeyboardInterrupt):
-            _deliver(verified(), sealed, outbound)
+            deliver(verified(), sealed, outbound)
     (outbound / "invoice.pdf").unlink()
-    assert _deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
+    assert deliver(verified(), sealed, outbound) == "invoice-00112233.pdf"
     assert sorted(path.name for path in outbound.iterdir()) == [
         "invoice-00112233.pdf",
         "invoice-00112233.pdf.receipt.json",
@@ -242,20 +239,20 @@ def test_a_name_that_became_free_does_not_double_a_document(
 
 def test_a_receipt_of_an_earlier_version_is_known_as_ours(sealed: Path, outbound: Path) -> None:
     """After a crash and an upgrade the receipt would read differently; it is the document's all the same."""
-    _deliver(verified(), sealed, outbound)
+    deliver(verified(), sealed, outbound)
     receipt = outbound / "invoice.pdf.receipt.json"
     receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "kind": "older"}))
-    assert _deliver(verified(), sealed, outbound) == "invoice.pdf"
+    assert deliver(verified(), sealed, outbound) == "invoice.pdf"
     assert len(list(outbound.iterdir())) == 2
     assert json.loads(receipt.read_text())["kind"] == "older"
 
 
 def test_what_a_crash_left_under_a_temporary_name_goes(sealed: Path, outbound: Path) -> None:
     """A crash between the final name and the end of the temporary one leaves both; the second try clears it up."""
-    _deliver(verified(), sealed, outbound)
+    deliver(verified(), sealed, outbound)
     leftover = outbound / f".sealdrop-{verified().id}.tmp"
     os.link(outbound / "invoice.pdf", leftover)
-    _deliver(verified(), sealed, outbound)
+    deliver(verified(), sealed, outbound)
     assert not leftover.exists()
 
 
@@ -263,7 +260,7 @@ def test_a_file_that_changed_in_the_spool_is_not_published(sealed: Path, outboun
     """What was verified is what is published: a copy with another digest never gets a name."""
     sealed.write_bytes(SEALED.upper())
     with pytest.raises(Retryable, match="is not what it was"):
-        _deliver(verified(), sealed, outbound)
+        deliver(verified(), sealed, outbound)
     assert list(outbound.iterdir()) == []
 
 
@@ -273,17 +270,17 @@ def test_something_in_the_place_of_a_subfolder(
 ) -> None:
     """Where a sub-folder cannot be made, nothing is written through what stands there, and the document comes out."""
     put(outbound / "sub.pdf")
-    given = _deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound)
+    given = deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound)
     assert given == f"{verified().id}.pdf"
     assert (outbound / given).read_bytes() == SEALED
     assert sorted(path.name for path in outbound.iterdir()) == [given, given + RECEIPT_SUFFIX, "sub.pdf"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "spool.pdf"]
-    assert _deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound) == given
+    assert deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound) == given
 
 
 def test_a_path_that_is_too_long_for_the_outbound_folder(sealed: Path, outbound: Path) -> None:
     """Folders that fitted below inbound and do not fit below outbound are given up for the document's sake."""
-    given = _deliver(verified(name="/".join(["d" * 200] * 25) + "/a.pdf"), sealed, outbound)
+    given = deliver(verified(name="/".join(["d" * 200] * 25) + "/a.pdf"), sealed, outbound)
     assert given == f"{verified().id}.pdf"
     assert (outbound / given).read_bytes() == SEALED
 
@@ -300,7 +297,7 @@ def test_a_name_that_the_file_system_does_not_know(
         link(source, target, **options)
 
     monkeypatch.setattr(os, "link", picky)
-    assert _deliver(verified(name="two\nlines.pdf"), sealed, outbound) == f"{verified().id}.pdf"
+    assert deliver(verified(name="two\nlines.pdf"), sealed, outbound) == f"{verified().id}.pdf"
     assert len(list(outbound.iterdir())) == 2
 
 
@@ -308,14 +305,14 @@ def test_a_name_that_the_file_system_does_not_know(
 def test_no_name_leads_out_of_the_folder(sealed: Path, outbound: Path, name: str) -> None:
     """No file in inbound has such a name: a ledger that says so is not to be trusted, and nothing is written."""
     with pytest.raises(Fatal, match="a name"):
-        _deliver(verified(name=name), sealed, outbound)
+        deliver(verified(name=name), sealed, outbound)
     assert list(outbound.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["a." + "b" * 250, "." + "c" * 254, "é" * 120 + "." + "é" * 7])
 def test_a_long_ending_is_no_ending(sealed: Path, outbound: Path, name: str) -> None:
     """However long what stands behind the last dot is, the name is cut to what the file system takes."""
-    given = _deliver(verified(name=name), sealed, outbound)
+    given = deliver(verified(name=name), sealed, outbound)
     assert len((given + RECEIPT_SUFFIX).encode()) <= NAME_MAX_BYTES
     assert (outbound / given).read_bytes() == SEALED
 
@@ -336,7 +333,85 @@ def test_what_stands_behind_a_link_is_not_delivered(sealed: Path, outbound: Path
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     given = verified(name="sub/a.pdf")
-    _deliver(given, sealed, elsewhere)
+    deliver(given, sealed, elsewhere)
     (outbound / "sub").symlink_to(elsewhere / "sub")
-    assert _deliver(given, sealed, outbound) == f"{given.id}.pdf"
+    assert deliver(given, sealed, outbound) == f"{given.id}.pdf"
     assert (outbound / f"{given.id}.pdf").read_bytes() == SEALED
+
+
+FAILED = {"state": State.FAILED, "reason": Reason.SEAL_LEVEL, "reason_detail": "level: found B"}
+
+
+def _failed_before(tmp_path: Path, sealed: Path) -> tuple[Document, Path, Path]:
+    """Give a failed document back; return it as it is then, the failed folder, and where its copy is to be again."""
+    original, failed, copy = tmp_path / "original.pdf", tmp_path / "failed", tmp_path / "spool" / "original.pdf"
+    original.write_bytes(ORIGINAL)
+    for folder in (failed, copy.parent):
+        folder.mkdir()
+    document = verified(**FAILED)
+    name = give_back(document, original, sealed, failed)
+    return replace(document, state=State.RETRYING, published_name=name, retries=1), failed, copy
+
+
+def test_an_original_is_fetched_back_and_what_was_billed_is_left(tmp_path: Path, sealed: Path) -> None:
+    """For another try the original is in the spool again, its reason is gone, the sealed PDF stays until delivery."""
+    document, failed, copy = _failed_before(tmp_path, sealed)
+    assert fetch_back(document, copy, failed)
+    assert copy.read_bytes() == ORIGINAL
+    assert [path.name for path in failed.iterdir()] == ["invoice.pdf.sealed.pdf"]
+    assert fetch_back(document, copy, failed)  # after a crash, once more
+    clear_failed(document, sealed, failed)
+    assert list(failed.iterdir()) == []
+
+
+@pytest.mark.parametrize("stands", [None, b"something else", b"o" * len(ORIGINAL), "link", "folder"])
+def test_nothing_but_the_original_is_fetched_back(tmp_path: Path, sealed: Path, stands: bytes | str | None) -> None:
+    """What has taken the original's place is neither copied nor followed nor removed, and the reason stays."""
+    document, failed, copy = _failed_before(tmp_path, sealed)
+    place = failed / "invoice.pdf"
+    place.rename(tmp_path / "away.pdf")
+    match stands:
+        case bytes():
+            place.write_bytes(stands)
+        case "link":
+            place.symlink_to(tmp_path / "away.pdf")
+        case "folder":
+            place.mkdir()
+        case _:
+            pass
+    before = sorted(failed.iterdir())
+    assert not fetch_back(document, copy, failed)
+    assert sorted(failed.iterdir()) == before
+    assert list(copy.parent.iterdir()) == []
+
+
+def test_a_crash_while_fetching_back_is_continued(
+    tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off at each removal, the same call goes on from there; the original is always in one place at least."""
+    document, failed, copy = _failed_before(tmp_path, sealed)
+    unlink, removals = Path.unlink, 0
+
+    def crash(path: Path, *, missing_ok: bool = False) -> None:
+        nonlocal removals
+        if path.parent == failed:
+            removals += 1
+            if removals <= 3:
+                raise KeyboardInterrupt
+            assert copy.read_bytes() == ORIGINAL
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", crash)
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            fetch_back(document, copy, failed)
+    assert fetch_back(document, copy, failed)
+    assert [path.name for path in failed.iterdir()] == ["invoice.pdf.sealed.pdf"]
+
+
+def test_another_sealed_pdf_is_not_cleared(tmp_path: Path, sealed: Path) -> None:
+    """What came back the first time is kept in the failed folder if it is not what was delivered the second time."""
+    document, failed, _ = _failed_before(tmp_path, sealed)
+    sealed.write_bytes(SEALED + b"2")
+    clear_failed(replace(document, sealed_sha256=_digest(SEALED + b"2")), sealed, failed)
+    assert (failed / "invoice.pdf.sealed.pdf").read_bytes() == SEALED

@@ -33,7 +33,7 @@ WITHOUT_ARCHIVE = {
     RemoteStatus.SIGN_FAILED: State.FAILED,
     RemoteStatus.ARCHIVE_IN_PROGRESS: State.ARCHIVING,
     RemoteStatus.ARCHIVED: State.SEALED,
-    RemoteStatus.ARCHIVE_FAILED: State.FAILED,
+    RemoteStatus.ARCHIVE_FAILED: State.SEALED,  # and failed once what came back has been checked
     RemoteStatus.ARCHIVE_MIGRATED: State.SEALED,
     RemoteStatus.REFUSED: State.FAILED,
     RemoteStatus.DISCARDED: State.FAILED,
@@ -49,12 +49,13 @@ def test_every_status_has_one_meaning(status: RemoteStatus, archive_asked: bool)
         expected = State.ARCHIVING
     standing = judge(replace(STATUS, status=status), archive_asked=archive_asked)
     assert standing.state is expected
-    assert (standing.reason is not None) == (expected is State.FAILED)
+    assert (standing.reason is not None) == (expected is State.FAILED or status is RemoteStatus.ARCHIVE_FAILED)
 
 
 def test_a_failure_carries_the_services_own_word() -> None:
     """Each failed status has a reason of its own, with what the service said, or that it said nothing."""
     failed = {status for status, state in WITHOUT_ARCHIVE.items() if state is State.FAILED}
+    failed.add(RemoteStatus.ARCHIVE_FAILED)
     reasons = {judge(replace(STATUS, status=status), archive_asked=True).reason for status in failed}
     assert len(reasons) == len(failed)
     said = replace(STATUS, status=RemoteStatus.SIGN_FAILED, reason="key is locked")

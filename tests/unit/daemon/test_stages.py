@@ -1,0 +1,106 @@
+"""What happens on this machine, where the whole service cannot show it."""
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from documents import FakeClock, verified
+from running import KeptLog
+from sealdrop.audit.chain import link
+from sealdrop.config import Config, Folder, Service
+from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.stages import LocalStages
+from sealdrop.durable import hash_file
+from sealdrop.ledger.store import Ledger
+from sealdrop.model import Document, DocumentId, Event, Reason, State
+from sealdrop.pdf.jail import Jail
+from sealdrop.spool import Spool
+
+ORIGINAL = b"%PDF-1.7 original"
+LEASE_S = 600.0
+
+
+class House:
+    """A ledger, a spool and the folders, with the stages that work on them."""
+
+    def __init__(self, ledger: Ledger, clock: FakeClock, place: Path) -> None:
+        self.ledger = ledger
+        self.clock = clock
+        self.spool = Spool(place / "spool")
+        folders = {name: place / name for name in ("inbound", "outbound", "rejected", "failed")}
+        for path in (self.spool.root, *folders.values()):
+            path.mkdir()
+        self.folder = Folder(account="main", **folders)
+        config = Config.model_construct(
+            service=Service(state_dir=place), accounts={}, folders={"invoices": self.folder}, source=place
+        )
+        recorder = Recorder(ledger, clock, KeptLog(), on_stored=lambda _: None, on_record=lambda: None)
+        self.stages = LocalStages(config, self.spool, Jail(1), ledger, recorder, clock, random.Random(1))
+
+    def add(self, **changes: object) -> Document:
+        """Put a document of `ORIGINAL` on record."""
+        place = self.folder.inbound / "x"
+        place.write_bytes(ORIGINAL)
+        size_bytes, sha256 = hash_file(place)
+        place.unlink()
+        facts = {"size_bytes": size_bytes, "sha256": sha256, "folder": "invoices"}
+        return self.ledger.add(verified(**facts, **changes), Event("x"))
+
+    def deliver(self) -> None:
+        """Run the folder's worker once."""
+        states = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING)
+        claimed = self.ledger.claim(*states, now=self.clock.now(), limit=4, lease_s=LEASE_S)
+        self.stages.deliver(claimed.documents)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    """An empty one."""
+    clock = FakeClock()
+    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as ledger:
+        yield House(ledger, clock, tmp_path)
+
+
+RETRYING = {"state": State.RETRYING, "reason": Reason.SEAL_FAILED, "reason_detail": "SIGN_FAILED: no", "retries": 1}
+
+
+def test_a_retry_whose_original_is_gone_fails_as_before(house: House) -> None:
+    """Nothing is sent and nothing is changed; the document has failed for its old reason, and says why it stays so."""
+    retrying = house.add(**RETRYING, published_name="invoice.pdf")
+    house.deliver()
+    after = house.ledger.get(retrying.id)
+    assert after is not None
+    assert (after.state, after.due_at, after.reason) == (State.FAILED, None, Reason.SEAL_FAILED)
+    assert not house.spool.folder(retrying.id).exists()
+
+
+def test_a_retry_that_is_overtaken_after_it_was_fetched_is_given_back(house: House) -> None:
+    """A copy that only the spool holds is not lost when the same content was dropped again meanwhile."""
+    retrying = house.add(**RETRYING, published_name="invoice.pdf")
+    house.spool.make(retrying.id)
+    house.spool.original(retrying.id).write_bytes(ORIGINAL)
+    house.add(id=DocumentId("20261123-ffffffffffffffff"), state=State.SEALED, due_at=None)
+    house.deliver()
+    house.deliver()
+    after = house.ledger.get(retrying.id)
+    assert after is not None
+    assert (after.state, after.due_at) == (State.FAILED, None)
+    assert (house.folder.failed / "invoice.pdf").read_bytes() == ORIGINAL
+    assert (house.folder.failed / "invoice.pdf.reason.json").is_file()
+    assert not house.spool.folder(retrying.id).exists()
+
+
+def test_a_retry_goes_to_signapi_with_its_old_identifier(house: House) -> None:
+    """What is fetched back asks under the identifier it was sent with, and nothing is left in the failed folder."""
+    retrying = house.add(**RETRYING, published_name="sub/invoice.pdf")
+    place = house.folder.failed / "sub" / "invoice.pdf"
+    place.parent.mkdir()
+    place.write_bytes(ORIGINAL)
+    house.deliver()
+    after = house.ledger.get(retrying.id)
+    assert after is not None
+    assert (after.state, after.external_id, after.reason) == (State.SUBMITTING, retrying.external_id, None)
+    assert house.spool.original(retrying.id).read_bytes() == ORIGINAL
+    assert not place.exists()
