@@ -320,6 +320,8 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
         f"Document {document.id}, {document.updated_at:%Y-%m-%d %H:%M:%S} UTC, folder {document.folder}",
         f"SHA-256 {document.sha256}",
     ]
+    if not rejected:
+        details += _lines(f"To have it tried again / pour une nouvelle tentative : sealdrop retry {document.id}")
     name = _shown(document.name.rpartition("/")[2])
     return "\n".join([name, "", *english, "", *french, "", *details, ""])
 
