@@ -44,6 +44,15 @@ POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long
 CALLS_EACH = 3  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
+SEALED = frozenset(
+    {
+        RemoteStatus.SIGNED,
+        RemoteStatus.ARCHIVE_IN_PROGRESS,
+        RemoteStatus.ARCHIVED,
+        RemoteStatus.ARCHIVE_FAILED,
+        RemoteStatus.ARCHIVE_MIGRATED,
+    }
+)
 
 
 class AccountWorker:
@@ -146,9 +155,15 @@ class AccountWorker:
         if found is None and document.request_id is not None:
             # It was there once, and is tried again: the service may know it by its own identifier still.
             found = self.line.call(outward.find_request, self._api, document.request_id)
-        if found is None:
+        # What was seen sealed once is never sent again, whatever the service has forgotten or thrown away since.
+        was_sealed = any(step.status in SEALED for step in document.remote.steps)
+        if found is None and was_sealed:
+            detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
+            missing = Reason.SEALED_CONTENT_MISSING
+            self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        elif found is None:
             self._create(self._recorder.commit([self._intend(document)]))
-        elif found.status in NEVER_SEALED and document.external_id != self._identifier(document):
+        elif found.status in NEVER_SEALED and not was_sealed and document.external_id != self._identifier(document):
             # Somebody had it tried again: what was never sealed gets a request of its own for each try.
             self._create(self._recorder.commit([self._intend_anew(document)]))
         else:
