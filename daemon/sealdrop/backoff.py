@@ -31,11 +31,12 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """Whether calls to one account may be made; a value, replaced after each call.
+    """Whether calls of one operation may be made; a value, replaced after each call.
 
-    Closed: calls pass. After ``threshold`` failures in a row it opens: no call until ``open_until`` (monotonic
-    seconds). Then one caller at a time may probe; a success closes it, a failure opens it again for longer. Calls
-    that were under way when it opened say nothing new by failing: however many they are, it opens once.
+    Closed: calls pass. After ``threshold`` failures in a row it opens, and at once if the service wishes to be left
+    alone (``Retry-After``): no call until ``open_until`` (monotonic seconds). Then one caller at a time may probe; a
+    success closes it, a failure opens it again for longer. Calls that were under way when it opened say nothing new by
+    failing: however many they are, it opens once.
     """
 
     threshold: int
@@ -67,11 +68,28 @@ class Breaker:
 
     def failed(self, now: float, rng: random.Random, *, retry_after_s: float | None = None) -> "Breaker":
         """Return the breaker after a call that did not reach the service, or that it could not serve."""
+        return self._worse(now, self.backoff, rng, retry_after_s, at_once=bool(retry_after_s))
+
+    def refused(self, now: float, rng: random.Random, *, longest_s: float) -> "Breaker":
+        """Return the breaker after a no to a document, when lately all others got one too: it opens at once.
+
+        It never stays open for much longer than ``longest_s``: the service does answer, and among the documents that
+        wait may be one that it takes.
+        """
+        return self._worse(now, replace(self.backoff, longest_s=longest_s), rng, None, at_once=True)
+
+    def _worse(
+        self, now: float, backoff: Backoff, rng: random.Random, retry_after_s: float | None, *, at_once: bool
+    ) -> "Breaker":
         if self.is_open and not self.probing:
-            return self
-        failures = self.failures + 1
+            if not retry_after_s:
+                return self
+            # Of several that were under way, the one that was told to wait longest counts.
+            wished = now + backoff.delay_s(1, rng, retry_after_s=retry_after_s)
+            return replace(self, open_until=max(self.open_until, wished))
+        failures = max(self.failures + 1, self.threshold if at_once else 0)
         opened = failures - self.threshold + 1
         open_until = 0.0
         if opened > 0:
-            open_until = now + self.backoff.delay_s(opened, rng, retry_after_s=retry_after_s)
+            open_until = now + backoff.delay_s(opened, rng, retry_after_s=retry_after_s)
         return replace(self, failures=failures, open_until=open_until, probing=False)

@@ -26,7 +26,7 @@ from pydantic import JsonValue
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
-from sealdrop.daemon.line import AccountLine
+from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
@@ -38,7 +38,6 @@ from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
 
-REFUSALS = 4  # in a row, seconds apart, before a "no" counts: an outage can speak with HTTP 200, too
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
 CALLS_EACH = 3  # that may be made for one document before the next one of a claim has its turn
@@ -91,7 +90,7 @@ class AccountWorker:
 
     def reconcile(self, documents: Sequence[Document]) -> None:
         """Ask what became of ``submitting`` documents, one by one, and send those of which nothing is known."""
-        self._each(documents, self._reconcile)
+        self._each(documents, self._reconcile, Operation.STATUS, Operation.CREATE)
 
     def _cut(self, documents: Sequence[Document]) -> tuple[Sequence[Document], Sequence[Document]]:
         """Split off what would make the call larger than an account wants; one document always goes."""
@@ -123,12 +122,13 @@ class AccountWorker:
         if not documents:
             return
         try:
-            answers = self.line.call(outward.create, self._api, [self._submission(each) for each in documents])
+            create = partial(outward.create, self._api, [self._submission(each) for each in documents])
+            answers = self.line.change(Operation.CREATE, [each.id for each in documents], create)
         except Fatal:
             raise
         except Refused as refusal:
             if len(documents) == 1:
-                self._each(documents, partial(self._settle_refused_creation, refusal=refusal))
+                self._each(documents, partial(self._settle_refused_creation, refusal=refusal), Operation.STATUS)
                 return
             # One of them is bad: each is asked for, and then sent alone.
             steps = [self._recorder.later(document, 0.0) for document in documents]
@@ -141,8 +141,11 @@ class AccountWorker:
     def _settle_refused_creation(self, document: Document, refusal: Refused) -> None:
         """The service will not have this one: believe it only if it does not know the document when asked."""
         found = self.line.call(outward.find, self._api, self._submission(document).external_id)
-        step = self._turned_down(document, refusal) if found is None else self._advance(document, found)
-        self._recorder.commit([step])
+        if found is None:
+            self._recorder.commit([self._turned_down(document, refusal, Operation.CREATE)])
+        else:
+            self.line.taken(Operation.CREATE, document.id)
+            self._recorder.commit([self._advance(document, found)])
 
     def _submission(self, document: Document) -> outward.Submission:
         if document.external_id is None:
@@ -197,12 +200,13 @@ class AccountWorker:
             return
         requests = [document.request_id for document in documents if document.request_id is not None]
         try:
-            answers = self.line.call(outward.sign, self._api, requests)
+            sign = partial(outward.sign, self._api, requests)
+            answers = self.line.change(Operation.SIGN, [each.id for each in documents], sign)
         except Fatal:
             raise
         except Refused as refusal:
             if len(documents) == 1:
-                self._each(documents, partial(self._settle_refused_seal, refusal=refusal))
+                self._each(documents, partial(self._settle_refused_seal, refusal=refusal), Operation.STATUS)
                 return
             # Perhaps only one was refused and the others are being sealed: each is asked for.
             steps = [self._recorder.later(document, 0.0) for document in documents]
@@ -224,15 +228,16 @@ class AccountWorker:
         seen = self._poll(document)
         unsigned = seen is None or seen.status.status is RemoteStatus.SIGN_CREATED
         if unsigned and not document.sign_accepted:
-            self._recorder.commit([self._turned_down(document, refusal)])
+            self._recorder.commit([self._turned_down(document, refusal, Operation.SIGN)])
         else:
+            self.line.taken(Operation.SIGN, document.id)
             self._settle(document, seen)
 
     # Polling.
 
     def poll(self, documents: Sequence[Document]) -> None:
         """Ask how far ``sealing`` and ``archiving`` documents are."""
-        self._each(documents, lambda document: self._settle(document, self._poll(document)))
+        self._each(documents, lambda document: self._settle(document, self._poll(document)), Operation.STATUS)
 
     def _poll(self, document: Document) -> remote.Seen | None:
         if document.request_id is None:
@@ -276,13 +281,20 @@ class AccountWorker:
             raise Retryable(f"the service said {further[-1]} before, and now {RemoteStatus.SIGN_CREATED} again")
         waited_s = self._since_sign_call_s(document)
         if waited_s is None:
-            self._sign(self._recorder.commit([self._intend_seal(document)]))
+            self._sign_again(document)
         elif waited_s < self._account.sign_again_after_s:
             remaining_s = self._account.sign_again_after_s - waited_s
             delay_s = min(self._poll_delay_s(document), max(remaining_s, self._account.poll_first_s))
             self._recorder.commit([self._recorder.later(document, delay_s)])
         elif document.sign_accepted:
             raise Retryable(f"asked for its seal {waited_s:.0f} s ago, which the service accepted and has not begun")
+        else:
+            self._sign_again(document)
+
+    def _sign_again(self, document: Document) -> None:
+        closed_s = self.line.closed_s(Operation.SIGN)
+        if closed_s > 0:
+            self._recorder.commit([self._after_closed(document, closed_s)])
         else:
             self._sign(self._recorder.commit([self._intend_seal(document)]))
 
@@ -309,16 +321,15 @@ class AccountWorker:
 
     # What all of them share.
 
-    def _each(self, documents: Sequence[Document], stage: Callable[[Document], None]) -> None:
-        """Run ``stage`` on one document after the other: trouble with one is its own."""
+    def _each(self, documents: Sequence[Document], stage: Callable[[Document], None], *operations: Operation) -> None:
+        """Run ``stage``, which needs ``operations``, on one document after the other: trouble with one is its own."""
         for document in documents:
             if self._runs_late(document):
                 self._recorder.commit([self._recorder.later(document, 0.0)])
                 continue
-            closed_s = self.line.closed_s()
+            closed_s = self.line.closed_s(*operations)
             if closed_s > 0:
-                delay_s = closed_s * (1 + self._rng.random())
-                self._recorder.commit([self._recorder.later(document, delay_s)])
+                self._recorder.commit([self._after_closed(document, closed_s)])
                 continue
             try:
                 stage(document)
@@ -326,6 +337,10 @@ class AccountWorker:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next one waiting
                 self._recorder.commit([self._again(document, error)])
+
+    def _after_closed(self, document: Document, closed_s: float) -> Step:
+        """Return the step that has a document wait for a breaker: nothing was tried, so nothing is counted."""
+        return self._recorder.later(document, closed_s * (1 + self._rng.random()))
 
     def _runs_late(self, document: Document) -> bool:
         """Whether the lease could end before all calls for the document have: then somebody takes it up anew."""
@@ -358,10 +373,10 @@ class AccountWorker:
             return self._recorder.move(document, state, event, fields, remote=known, request_id=request_id)
         return self._recorder.later(document, self._account.poll_first_s, remote=known)
 
-    def _turned_down(self, document: Document, refusal: Refused) -> Step:
-        """Return the step for a "no": it counts when it was said often enough."""
-        if document.refusals + 1 < REFUSALS:
-            return self._again(document, refusal, refusals=document.refusals + 1)
+    def _turned_down(self, document: Document, refusal: Refused, operation: Operation) -> Step:
+        """Return the step for a "no": it counts when the document is to blame, not the service (`refusals`)."""
+        if not self.line.is_its_own(operation, document.id):
+            return self._again(document, refusal)
         return self._recorder.give_up(document, State.FAILED, Reason.SEAL_REFUSED, str(refusal))
 
     def _again(self, document: Document, error: Exception, **changes: object) -> Step:

@@ -1,81 +1,143 @@
-"""The line to one account: every call goes through it, and a breaker watches how the calls go."""
+"""The line to one account: every call goes through it, and breakers watch how the calls go.
+
+Each operation has a breaker of its own. A service of which one part is broken (documents are taken, but nobody can be
+told how far they are) is used as far as it works, and a part that is broken cannot hide behind one that works. When all
+is broken, that makes three calls that try it at a time, one for each operation, and no more.
+"""
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
 from sealdrop.backoff import Backoff, Breaker
 from sealdrop.clock import Clock
 from sealdrop.config import Account
+from sealdrop.daemon.refusals import Refusals
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
+from sealdrop.model import DocumentId
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PROBED_S = 1.0  # until somebody looks again whether the call that tries a broken operation has ended
+REFUSED_LONGEST_S = 10.0  # between two tries of an operation that answers, but with a no to every document
+
+
+class Operation(StrEnum):
+    """What can be broken by itself; signing one and signing several are the same."""
+
+    CREATE = "create"
+    SIGN = "sign"
+    STATUS = "status"
+
+
+def subject(account: str, operation: Operation) -> str:
+    """Return what the trouble with an operation of an account is called."""
+    return f"account {account} {operation}"
+
 
 class AccountLine:
-    """One account's calls, one breaker. Used by several threads."""
+    """One account's calls, a breaker for each operation. Used by several threads."""
 
     def __init__(self, name: str, account: Account, clock: Clock, troubles: Troubles, rng: random.Random) -> None:
         self.name = name
         self._clock = clock
         self._troubles = troubles
-        self._subject = f"account {name}"
         self._rng = rng
         self._lock = threading.Lock()
-        self._breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
+        breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
+        self._breakers = dict.fromkeys(Operation, breaker)
+        self._refusals = {operation: Refusals(account.breaker_failures) for operation in Operation}
 
-    def closed_s(self) -> float:
-        """Return for how many seconds no call may be made, 0 if one may."""
+    def closed_s(self, *operations: Operation) -> float:
+        """Return for how many seconds none of the operations may be called, 0 if all may."""
         now = self._clock.monotonic()
         with self._lock:
-            if self._breaker.may_call(now):
-                return 0.0
-            return max(self._breaker.open_until - now, 1.0)
+            breakers = [self._breakers[operation] for operation in operations]
+        return max(
+            (max(breaker.open_until - now, PROBED_S) for breaker in breakers if not breaker.may_call(now)), default=0.0
+        )
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Return what ``function`` returns, and let the breaker know how it went.
+        """Return what ``function``, which asks for a status, returns; let the breaker know how it went.
 
         Raises:
-            Retryable: also if the account is out of reach and somebody else is trying it: nothing was sent.
+            Retryable: also if the operation does not work and somebody else is trying it: nothing was sent.
             Exception: whatever ``function`` raises.
         """
+        return self._call(Operation.STATUS, (), lambda: function(*args, **kwargs))
+
+    def change(self, operation: Operation, documents: Sequence[DocumentId], function: Callable[[], T]) -> T:
+        """Return what ``function``, which changes something for these documents, returns; as `call`."""
+        return self._call(operation, documents, function)
+
+    def is_its_own(self, operation: Operation, document: DocumentId) -> bool:
+        """Return whether a document that was refused just now is to blame itself; see `refusals`."""
         with self._lock:
-            if not self._breaker.may_call(self._clock.monotonic()):
-                raise Retryable(f"account {self.name} is out of reach; somebody is trying it")
-            self._breaker = self._breaker.called()
+            own = self._refusals[operation].are_its_own(document, self._clock.monotonic())
+            if own:
+                self._refusals[operation].settled(document)
+            return own
+
+    def taken(self, operation: Operation, document: DocumentId) -> None:
+        """Say that a document that was refused was taken all the same."""
+        self._succeeded(operation, [document])
+
+    def _call(self, operation: Operation, documents: Sequence[DocumentId], function: Callable[[], T]) -> T:
+        with self._lock:
+            if not self._breakers[operation].may_call(self._clock.monotonic()):
+                raise Retryable(f"{operation} of account {self.name} does not work; somebody is trying it")
+            self._breakers[operation] = self._breakers[operation].called()
         try:
-            result = function(*args, **kwargs)
+            result = function()
         except (Retryable, OutcomeUnknown) as error:
-            self._failed(error)
+            self._failed(operation, error)
             raise
-        except Refused:
-            self._succeeded()  # it answered, if with a no
+        except Refused as error:
+            self._refused(operation, documents, error)
             raise
         except BaseException:
             with self._lock:
-                self._breaker = self._breaker.withdrew()  # our own trouble says nothing about the service
+                # Our own trouble says nothing about the service.
+                self._breakers[operation] = self._breakers[operation].withdrew()
             raise
-        self._succeeded()
+        self._succeeded(operation, documents)
         return result
 
-    def _failed(self, error: Retryable | OutcomeUnknown) -> None:
+    def _failed(self, operation: Operation, error: Retryable | OutcomeUnknown) -> None:
         with self._lock:
-            was_open = self._breaker.is_open
+            before = self._breakers[operation]
             now = self._clock.monotonic()
-            self._breaker = self._breaker.failed(now, self._rng, retry_after_s=error.retry_after_s)
-            opened = self._breaker.is_open and not was_open
-        if opened:
-            text = f"SignAPI cannot be reached or does not work: {error}"
-            event = EventName.ACCOUNT_UNREACHABLE
-            self._troubles.tell(self._subject, text, event, account=self.name, error=str(error))
+            after = before.failed(now, self._rng, retry_after_s=error.retry_after_s)
+            self._set(operation, after, "SignAPI cannot be reached or does not work", error)
 
-    def _succeeded(self) -> None:
+    def _refused(self, operation: Operation, documents: Sequence[DocumentId], error: Refused) -> None:
         with self._lock:
-            was_open = self._breaker.is_open
-            self._breaker = self._breaker.succeeded()
-        if was_open:
-            self._troubles.over(self._subject, EventName.ACCOUNT_REACHABLE, account=self.name)
+            now = self._clock.monotonic()
+            self._refusals[operation].refused(documents, now)
+            before = self._breakers[operation]
+            if self._refusals[operation].are_general:
+                after = before.refused(now, self._rng, longest_s=REFUSED_LONGEST_S)
+            else:
+                after = before.succeeded()  # it answered, if with a no
+            self._set(operation, after, "SignAPI refuses every document that it is sent", error)
+
+    def _succeeded(self, operation: Operation, documents: Sequence[DocumentId]) -> None:
+        with self._lock:
+            self._refusals[operation].taken(documents)
+            self._set(operation, self._breakers[operation].succeeded())
+
+    def _set(self, operation: Operation, breaker: Breaker, what: str = "", error: Exception | None = None) -> None:
+        """Put a breaker in the place of another, and tell if that changes anything. Under the lock, so in order."""
+        was_open = self._breakers[operation].is_open
+        self._breakers[operation] = breaker
+        named, fields = subject(self.name, operation), {"account": self.name, "operation": operation}
+        if breaker.is_open and not was_open:
+            event = EventName.ACCOUNT_UNREACHABLE
+            self._troubles.tell(named, f"{what}: {error}", event, **fields, error=str(error))
+        elif was_open and not breaker.is_open:
+            self._troubles.over(named, EventName.ACCOUNT_REACHABLE, **fields)

@@ -26,7 +26,7 @@ class Pump:
     a `Fatal` error ends the service, anything else is logged. Then ``give_up`` gives back what was claimed, before
     anything else is claimed: a document whose outcome could not be written down (a full disk) need not wait until its
     lease ends.
-    ``closed_s`` says for how many seconds nothing may be claimed (an account that is out of reach), 0 if it may.
+    ``closed_s`` says for how many seconds nothing may be claimed (what the work needs is out of reach), 0 if it may.
     """
 
     def __init__(
@@ -82,23 +82,30 @@ class Pump:
     def _work_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
-            try:
-                sleep_s = self._turn()
-            except Fatal:
-                raise
-            except Exception as error:  # noqa: BLE001 - a worker never dies of one document's trouble
-                self._log.error(
-                    EventName.WORKER_TROUBLED,
-                    worker=self.name,
-                    error=str(error),
-                    exc_info=not isinstance(error, SealdropError),
-                )
-                sleep_s = TROUBLED_SLEEP_S
+            sleep_s = self.turn()
             if sleep_s > 0 and not self._stopping.is_set():
-                self._wake.wait(min(sleep_s, LONGEST_SLEEP_S))
+                self._wake.wait(sleep_s)
+
+    def turn(self) -> float:
+        """Do one round; return for how many seconds there is nothing more to do, unless somebody wakes the pump.
+
+        Raises:
+            Fatal: what is on disk cannot be trusted.
+        """
+        try:
+            return min(self._turn(), LONGEST_SLEEP_S)
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 - a worker never dies of one document's trouble
+            self._log.error(
+                EventName.WORKER_TROUBLED,
+                worker=self.name,
+                error=str(error),
+                exc_info=not isinstance(error, SealdropError),
+            )
+            return TROUBLED_SLEEP_S
 
     def _turn(self) -> float:
-        """Do one round; return how many seconds there is nothing more to do."""
         closed_s = self._closed_s()
         if closed_s > 0:
             return closed_s

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import datetime
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -13,7 +14,8 @@ from sealdrop.audit.chain import link
 from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
-from sealdrop.daemon.account import CALLS_EACH, AccountWorker
+from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.duties import CLAIM, duties, lease_s
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.pump import Pump
@@ -41,12 +43,7 @@ from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
 from sealdrop.spool import Spool
 
-# A lease outlasts what a worker honestly needs for one document, and mostly for all of a claim; a worker that sees the
-# end of a lease come gives the document back instead.
-LOCAL_LEASE_S = 600.0
-LEASE_SLACK_S = 60.0
-POLLERS = 2  # threads that poll one account
-CLAIM = 4  # documents that a worker takes at a time and works on one by one
+LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
 TRAIL_STOP_S = 10.0
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
 DELIVERED_FROM = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING)  # by one worker for each folder
@@ -140,12 +137,17 @@ class Daemon:
             self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
         for name, account in self.config.accounts.items():
             worker = self._account_worker(name)
-            batch = account.batch_documents
-            self._pump(f"submit {name}", worker.submit, State.VALIDATED, worker=worker, limit=batch)
-            self._pump(f"reconcile {name}", worker.reconcile, State.SUBMITTING, worker=worker)
-            self._pump(f"sign {name}", worker.sign, State.SUBMITTED, worker=worker, limit=batch)
-            for number in range(POLLERS):
-                self._pump(f"poll {name} {number}", worker.poll, State.SEALING, State.ARCHIVING, worker=worker)
+            for duty in duties(worker, account):
+                closed_s = partial(worker.line.closed_s, *duty.needs)
+                self._pump(
+                    duty.name,
+                    duty.work,
+                    *duty.states,
+                    account=name,
+                    limit=duty.limit,
+                    lease_s=lease_s(account),
+                    closed_s=closed_s,
+                )
 
     def _inbound_worker(self, name: str) -> InboundWorker:
         return InboundWorker(
@@ -172,14 +174,11 @@ class Daemon:
         work: Callable[[Sequence[Document]], None],
         *states: State,
         folder: str | None = None,
-        worker: AccountWorker | None = None,
+        account: str | None = None,
         limit: int = CLAIM,
+        lease_s: float = LOCAL_LEASE_S,
+        closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        account = worker.line.name if worker else None
-        lease_s = LOCAL_LEASE_S
-        if account is not None:
-            lease_s = self.config.accounts[account].call_timeout_s * CALLS_EACH * CLAIM + LEASE_SLACK_S
-
         def claim() -> Claimed:
             now = self._clock.now()
             return self._ledger.claim(*states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder)
@@ -192,7 +191,7 @@ class Daemon:
             clock=self._clock,
             log=self._log,
             on_fatal=self._broken,
-            closed_s=worker.line.closed_s if worker else lambda: 0.0,
+            closed_s=closed_s,
         )
         self._pumps.append(pump)
         for state in states:

@@ -1,211 +1,18 @@
-"""What is done at SignAPI, against a service that can be made to lag, lose and contradict itself.
-
-The service below counts what would be billed: a sign call for a request that it has already accepted fails the test.
-"""
+"""What is done at SignAPI, against a service that can be made to lag, lose and contradict itself."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from documents import DIGEST, FakeClock, document
-from running import KeptLog
-from sealdrop.audit.chain import link
-from sealdrop.config import Config
-from sealdrop.daemon.account import CONTENT_TRIES, REFUSALS, AccountWorker
-from sealdrop.daemon.line import AccountLine
-from sealdrop.daemon.recorder import Recorder
-from sealdrop.daemon.troubles import Troubles
+from account_stage import LEASE_S, Stage
+from sealdrop.daemon.account import CONTENT_TRIES
+from sealdrop.daemon.refusals import ALONE_S, REFUSALS
 from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
-from sealdrop.ledger.store import Ledger, Step
-from sealdrop.model import (
-    Document,
-    DocumentId,
-    Event,
-    ExternalId,
-    Reason,
-    RemoteStatus,
-    RequestId,
-    Sha256,
-    State,
-)
-from sealdrop.signapi.client import SignApi, StatusAnswer
+from sealdrop.model import Reason, RemoteStatus, State
 from sealdrop.signapi.wire import NewRequest, RequestStatus
-from sealdrop.spool import Spool
-
-LEASE_S = 2_000.0
-
-
-@dataclass
-class FakeService:
-    """A SignAPI in memory. ``before`` and ``after`` may raise around each call; ``shown`` is what it says instead."""
-
-    status_of: dict[RequestId, RemoteStatus] = field(default_factory=dict)
-    external: dict[ExternalId, RequestId] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    accepted: list[RequestId] = field(default_factory=list)
-    begins_at_once: bool = True
-    with_content: bool = True
-    shown: list[RemoteStatus] = field(default_factory=list)
-    before: Callable[[str], None] = lambda _: None
-    after: Callable[[str], None] = lambda _: None
-
-    def create(self, documents: Sequence[NewRequest]) -> tuple[RequestStatus, ...]:
-        """Create requests."""
-        self._enter("create")
-        for new in documents:
-            assert new.external_id not in self.external, "sent a second time"
-            self.external[new.external_id] = RequestId(f"r-{new.external_id}")
-            self.status_of[self.external[new.external_id]] = RemoteStatus.SIGN_CREATED
-        self.after("create")
-        return tuple(self._answer(self.external[new.external_id]) for new in documents)
-
-    def sign(self, request_id: RequestId) -> RequestStatus:
-        """Accept one request."""
-        return self._sign("sign", [request_id])[0]
-
-    def sign_many(self, request_ids: Sequence[RequestId]) -> tuple[RequestStatus, ...]:
-        """Accept several requests."""
-        return self._sign("sign_many", request_ids)
-
-    def _sign(self, call: str, request_ids: Sequence[RequestId]) -> tuple[RequestStatus, ...]:
-        self._enter(call)
-        for request_id in request_ids:
-            assert request_id not in self.accepted, "sealed twice"
-            self.accepted.append(request_id)
-            if self.begins_at_once:
-                self.status_of[request_id] = RemoteStatus.SIGN_IN_PROGRESS
-        self.after(call)
-        return tuple(self._answer(request_id) for request_id in request_ids)
-
-    def status(
-        self,
-        *,
-        request_id: RequestId | None = None,
-        external_id: ExternalId | None = None,
-        content_to: Path | None = None,
-    ) -> StatusAnswer:
-        """Say where a request stands."""
-        self._enter("status")
-        found = request_id or self.external.get(external_id or ExternalId(""))
-        self.after("status")
-        if found is None or found not in self.status_of:
-            return StatusAnswer(None)
-        answer = self._answer(found)
-        sealed = answer.status in (RemoteStatus.SIGNED, RemoteStatus.ARCHIVED)
-        if sealed and self.with_content and content_to is not None:
-            content_to.write_bytes(b"%PDF sealed")
-            return StatusAnswer(answer, 11, Sha256("cd" * 32))
-        return StatusAnswer(answer)
-
-    def _enter(self, call: str) -> None:
-        self.calls.append(call)
-        self.before(call)
-
-    def _answer(self, request_id: RequestId) -> RequestStatus:
-        status = self.shown.pop(0) if self.shown else self.status_of[request_id]
-        external_id = next(key for key, value in self.external.items() if value == request_id)
-        return RequestStatus(request_id, external_id, status, None, None, (), {"status": status})
-
-
-class Stage:
-    """One account with a real ledger, a fake service and a clock that goes when told."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.clock = FakeClock()
-        self.log = KeptLog()
-        self.service = FakeService()
-        self.spool = Spool(tmp_path / "spool")
-        self.spool.root.mkdir()
-        self.ledger = Ledger.open(
-            tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=self.clock
-        )
-        config = Config.model_validate(
-            {
-                "service": {"state_dir": tmp_path},
-                "accounts": {
-                    "main": {
-                        "base_url": "https://signapi.example",
-                        "certificate": "c.p12",
-                        "organisation": "Demo",
-                        "trust_anchors": ["root.pem"],
-                    }
-                },
-                "folders": {
-                    "invoices": {
-                        "account": "main",
-                        **{key: tmp_path / key for key in ("inbound", "outbound", "rejected", "failed")},
-                    }
-                },
-            }
-        )
-        rng = random.Random(1)
-        recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
-        troubles = Troubles("host", self.ledger, self.clock, self.log)
-        self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
-        self.worker = AccountWorker(
-            self.line, config, cast(SignApi, self.service), self.spool, recorder, self.clock, rng
-        )
-        self.account = config.accounts["main"]
-
-    def add(self, number: int = 0) -> Document:
-        """Put a validated document on record."""
-        identifier = DocumentId(f"20261123-{number:016x}")
-        self.spool.make(identifier)
-        self.spool.original(identifier).write_bytes(b"%PDF")
-        new = document(id=identifier, name=f"{number}.pdf", due_at=self.clock.now(), sha256=DIGEST)
-        stored = self.ledger.add(new, Event("document_received"))
-        after = replace(stored, state=State.VALIDATED)
-        (validated,) = self.ledger.record(Step(stored, after, Event("document_validated")))
-        assert isinstance(validated, Document)
-        return validated
-
-    def run(self, seconds: float = 0.0) -> None:
-        """Let time pass, from one thing that falls due to the next, doing them as the pumps do."""
-        until = self.clock.elapsed_s + seconds
-        while True:
-            wait_s = self._turn()
-            if wait_s > 0:
-                if self.clock.elapsed_s + wait_s > until:
-                    self.clock.elapsed_s = until
-                    return
-                self.clock.go(wait_s)
-
-    def _turn(self) -> float:
-        """Do what is due; return 0 if there may be more, else the seconds until something is."""
-        closed_s = self.line.closed_s()
-        if closed_s > 0:
-            return closed_s
-        work = (
-            (self.worker.submit, (State.VALIDATED,), 16),
-            (self.worker.reconcile, (State.SUBMITTING,), 4),
-            (self.worker.sign, (State.SUBMITTED,), 16),
-            (self.worker.poll, (State.SEALING, State.ARCHIVING), 4),
-        )
-        due_s = [1e9]
-        for stage, states, limit in work:
-            claimed = self.ledger.claim(*states, now=self.clock.now(), limit=limit, lease_s=LEASE_S)
-            if claimed.documents:
-                stage(claimed.documents)
-                return 0.0
-            if claimed.next_due_at is not None:
-                due_s.append((claimed.next_due_at - self.clock.now()).total_seconds() + 0.001)
-        return min(due_s)
-
-    def get(self, number: int = 0) -> Document:
-        """Return a document as it stands."""
-        found = self.ledger.get(f"20261123-{number:016x}")
-        assert found is not None
-        return found
-
-    def archive(self) -> None:
-        """The service is done with everything that it accepted."""
-        for request_id in self.service.accepted:
-            self.service.status_of[request_id] = RemoteStatus.ARCHIVED
 
 
 @pytest.fixture
@@ -354,18 +161,101 @@ def test_a_refused_batch_of_documents_is_sent_one_by_one(stage: Stage) -> None:
     assert stage.service.calls[:3] == ["create", "status", "create"]
 
 
-def test_a_no_counts_when_it_is_repeated(stage: Stage) -> None:
-    """An outage that speaks with errorMsg is waited out; a document that is refused again and again fails once."""
-    stage.service.before = _once("create", Refused("try again later"))
+def test_a_no_counts_when_others_are_taken(stage: Stage) -> None:
+    """A document that is refused while others are taken fails once, with the service's words; they are sealed."""
+    stage.spoil(0)
+    for number in range(3):
+        stage.add(number)
+    for number in range(3, 3 + REFUSALS):
+        stage.run(400)
+        stage.add(number)
+    stage.run(400)
+    assert (stage.get(0).state, stage.get(0).reason) == (State.FAILED, Reason.SEAL_REFUSED)
+    assert stage.get(0).reason_detail == "not a PDF/A"
+    assert all(stage.get(number).request_id for number in range(1, 3 + REFUSALS))
+    assert stage.log.events("account_unreachable") == []
+
+
+def test_a_no_that_nobody_can_witness_counts_in_the_end(stage: Stage) -> None:
+    """A document that is refused, with nothing else to send, is believed to be at fault itself after an hour."""
+    stage.spoil(0)
     stage.add(0)
-    stage.run(30)
-    assert stage.get(0).request_id is not None
-    stage.service.before = _always("create", Refused("not a PDF/A"))
-    stage.add(1)
-    stage.run(300)
-    assert (stage.get(1).state, stage.get(1).reason) == (State.FAILED, Reason.SEAL_REFUSED)
-    assert stage.get(1).reason_detail == "not a PDF/A"
-    assert stage.service.calls.count("create") == 2 + REFUSALS
+    stage.run(ALONE_S - 400)
+    assert stage.get(0).state is State.SUBMITTING
+    assert stage.get(0).attempts >= REFUSALS
+    stage.run(1000)
+    assert (stage.get(0).state, stage.get(0).reason) == (State.FAILED, Reason.SEAL_REFUSED)
+
+
+@pytest.mark.parametrize("broken", [{"create"}, {"sign", "sign_many"}, {"create", "sign", "sign_many"}])
+def test_a_service_that_refuses_everything_fails_nothing(stage: Stage, broken: set[str]) -> None:
+    """An outage that answers every document with a no for hours, politely, is an outage: told, and waited out."""
+
+    def refuse(call: str) -> None:
+        if call in broken:
+            raise Refused("we are sorry")
+
+    stage.service.before = refuse
+    for number in range(8):
+        stage.add(number)
+    stage.run(5_000)
+    assert not [number for number in range(8) if stage.get(number).state is State.FAILED]
+    (told,) = stage.log.events("account_unreachable")
+    assert told["operation"] == ("create" if "create" in broken else "sign")
+    assert "we are sorry" in str(told["error"])
+    stage.service.before = lambda _: None
+    stage.run(900)
+    stage.archive()
+    stage.run(600)
+    assert {stage.get(number).state for number in range(8)} == {State.SEALED}
+
+
+def test_a_service_that_refuses_at_random_fails_nothing(stage: Stage) -> None:
+    """Where what was refused is taken later, a no means nothing, however often one document happens to meet it."""
+    chance = random.Random(7)
+
+    def refuse(call: str) -> None:
+        if call in ("create", "sign", "sign_many") and chance.random() < 0.7:
+            raise Refused("too busy")
+
+    stage.service.before = refuse
+    for number in range(20):
+        stage.add(number)
+        stage.run(30)
+    stage.run(1800)
+    stage.archive()
+    stage.run(600)
+    assert not [number for number in range(20) if stage.get(number).state is State.FAILED]
+
+
+@pytest.mark.parametrize("broken", ["create", "status"])
+def test_what_works_is_used_while_a_part_is_broken(stage: Stage, broken: str) -> None:
+    """With one operation away for hours, few calls are made of it, the others go on, and the trouble names it."""
+    for number in range(20):
+        stage.add(number)
+    stage.run()
+    stage.service.before = _always(broken, Retryable("connection refused"))
+    for number in range(20, 40):
+        stage.add(number)
+    before = len(stage.service.calls)
+    stage.run(60)
+    stage.archive()
+    stage.run(2 * 3600)
+    calls = stage.service.calls[before:]
+    assert calls.count(broken) < 80
+    assert [told["operation"] for told in stage.log.events("account_unreachable")] == [broken]
+    assert [trouble.subject for trouble in stage.ledger.troubles()] == [f"account main {broken}"]
+    if broken == "create":
+        assert {stage.get(number).state for number in range(20)} == {State.SEALED}
+        assert calls.count("status") < 400
+    else:
+        assert len(stage.service.accepted) == 40
+    stage.service.before = lambda _: None
+    stage.run(900)
+    stage.archive()
+    stage.run(900)
+    assert {stage.get(number).state for number in range(40)} == {State.SEALED}
+    assert stage.ledger.troubles() == ()
 
 
 def test_an_unreadable_copy_is_its_own_trouble(stage: Stage) -> None:
