@@ -170,8 +170,7 @@ class Recorder:
 
 def _one_line(error: BaseException) -> str:
     text = str(error) if isinstance(error, SealdropError | OSError) else clean(str(error))
-    # A name in it may be none of Unicode's, and could not be written down.
-    text = " ".join(text.encode(errors="backslashreplace").decode().split()) or type(error).__name__
+    text = " ".join(text.split()) or type(error).__name__
     return text if isinstance(error, Retryable) else f"{type(error).__name__}: {text}"
 
 

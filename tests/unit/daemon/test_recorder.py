@@ -61,14 +61,6 @@ def test_what_a_library_quotes_is_not_remembered(recorder: Recorder) -> None:
     assert step.after.last_error == "RuntimeError: bad object in [...] at [...]"
 
 
-def test_a_name_that_is_not_unicode_can_be_remembered(ledger: Ledger, recorder: Recorder) -> None:
-    """An error that quotes such a name is written down with the name's bytes made visible."""
-    recorder.received([document()])
-    error = FileNotFoundError(2, "No such file", "caf\udce9.pdf")
-    (stored,) = recorder.commit([recorder.later(ledger.get(document().id) or document(), 5.0, error)])
-    assert stored.last_error == r"FileNotFoundError: [Errno 2] No such file: 'caf\udce9.pdf'"
-
-
 class HaltingTrail:
     """A trail whose disk is full for a while."""
 
