@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import properties
+
+properties.register()
+
 
 @pytest.fixture(scope="session")
 def root(tmp_path_factory: pytest.TempPathFactory) -> None:

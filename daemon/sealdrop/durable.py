@@ -89,7 +89,8 @@ def make_subfolder(root: Path, relative: PurePath) -> Path:
     for part in relative.parts:
         parent, folder = folder, folder / part
         try:
-            folder.mkdir()
+            # Never for more people than its parent, not even for the instant before it is shared.
+            folder.mkdir(mode=parent.stat().st_mode & 0o770)
         except FileExistsError:
             if folder.is_symlink() or not folder.is_dir():
                 raise

@@ -47,7 +47,11 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
     if readable:
-        shared += [_show_control_characters, structlog.dev.ConsoleRenderer(colors=out.isatty(), timestamp_key="at")]
+        # Structlog's own choice of traceback shows the values of local variables: passphrases, keys, documents.
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(), timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
+        )
+        shared += [_show_control_characters, renderer]
     else:
         # An escape of the sink's own is no JSON, save that of half a surrogate pair.
         to_json = structlog.processors.JSONRenderer(ensure_ascii=not out.takes_all_characters)

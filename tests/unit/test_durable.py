@@ -198,6 +198,23 @@ def test_a_set_group_id_folder_is_shared_even_where_that_bit_is_forbidden(
     assert make_subfolder(tmp_path, Path("sub")).stat().st_mode & 0o777 == 0o770
 
 
+def test_a_subfolder_is_never_open_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cut off between making a sub-folder and sharing it, whatever the umask, it grants no more than its parent."""
+
+    def cut_off(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(durable, "_share", cut_off)
+    tmp_path.chmod(0o750)
+    before = os.umask(0)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            make_subfolder(tmp_path, Path("sub"))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "sub").stat().st_mode & 0o777 == 0o750
+
+
 def test_a_subfolder_is_never_a_link(tmp_path: Path) -> None:
     """A symbolic link in the way of a sub-folder is refused: nothing is written where it leads."""
     outside = tmp_path / "outside"

@@ -108,6 +108,23 @@ def test_an_exception_is_one_line() -> None:
     assert "ValueError: first" in str(line["exception"])
 
 
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_shows_no_values(form: str) -> None:
+    """What a function works on (passphrases, documents) is in no traceback, in whatever form."""
+
+    def work(passphrase: str) -> None:
+        raise KeyError(len(passphrase))
+
+    out = io.StringIO()
+    logs.configure(form, "debug", out)
+    try:
+        work("correct horse " + "battery staple")
+    except KeyError:
+        logs.get().error(EventName.WORKER_TROUBLED, worker="w", error="e", exc_info=True)
+    assert "KeyError: 28" in out.getvalue()
+    assert "correct horse battery" not in out.getvalue()
+
+
 @pytest.mark.parametrize(
     ("message", "arguments", "said"),
     [("pool is %s", ("full",), "pool is full"), ("%d of %d", ("a",), "%d of %d")],

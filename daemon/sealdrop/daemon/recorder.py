@@ -13,11 +13,12 @@ from pydantic import JsonValue
 
 from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock
-from sealdrop.errors import LeaseLost, Retryable
+from sealdrop.errors import LeaseLost, Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger, Step
 from sealdrop.logs import Log
 from sealdrop.model import Document, Event, Reason, State
+from sealdrop.signapi.wire import clean
 
 Listener = Callable[[Document, Event], None]
 
@@ -168,7 +169,8 @@ class Recorder:
 
 
 def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = str(error) if isinstance(error, SealdropError | OSError) else clean(str(error))
+    text = " ".join(text.split()) or type(error).__name__
     return text if isinstance(error, Retryable) else f"{type(error).__name__}: {text}"
 
 

@@ -58,14 +58,16 @@ def check_folders(config: Config) -> None:
 
 
 def _folder_problems(config: Config) -> Iterator[str]:
-    places = [("service.state_dir", config.service.state_dir)]
+    places = [("service.state_dir", config.service.state_dir, 0o700)]
     places += [
-        (f"folders.{name}.{key}", path) for name, folder in config.folders.items() for key, path in folder.places()
+        (f"folders.{name}.{key}", path, 0o770)
+        for name, folder in config.folders.items()
+        for key, path in folder.places()
     ]
-    for place, path in places:
+    for place, path, mode in places:
         if not path.exists() and config.service.create_folders:
             try:
-                make_folder(path)
+                make_folder(path, mode=mode)
             except OSError as error:
                 yield f"{place}: {path} cannot be created: {error.strerror}"
                 continue

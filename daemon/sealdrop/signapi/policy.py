@@ -161,7 +161,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
     if _DELAY.fullmatch(value.strip()):
-        return min(float(value), RETRY_AFTER_LONGEST_S)
+        return min(float(value.strip()), RETRY_AFTER_LONGEST_S)
     try:
         moment = parsedate_to_datetime(value)
         if moment.tzinfo is None:

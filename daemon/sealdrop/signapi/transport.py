@@ -5,6 +5,7 @@ which for a changing call is an unknown outcome like any other. Nothing is taken
 password file.
 """
 
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sealdrop.signapi.strict_json import parse_json
 
 KEEP_ALIVE_S = 15.0  # well below the idle limits of common servers and load balancers: 60 s and more
 _SUCCESS = frozenset(range(200, 300))
+_QUOTED_BYTES = re.compile(r"""(?:bytearray\()?b['"].*""", re.DOTALL)  # how h11 quotes a line that is none of HTTP's
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,5 +168,10 @@ def _broken_off(call: policy.Call, progress: Progress, error: Exception) -> Seal
     refusal = tls.lasting_refusal(progress.failures)
     if refusal is not None and progress.connected and not progress.answered:
         return policy.certificate_refused(call, refusal)
-    what = progress.words() if progress.is_over() else f"{type(error).__name__}: {wire.clean(str(error))}"
+    what = progress.words() if progress.is_over() else f"{type(error).__name__}: {_less_quotes(error)}"
     return policy.broken_off(call, what, began_sending=progress.began_sending)
+
+
+def _less_quotes(error: Exception) -> str:
+    """Return an error's text without the bytes of a garbled answer, which may be any part of a document."""
+    return wire.clean(_QUOTED_BYTES.sub("[...]", str(error)))

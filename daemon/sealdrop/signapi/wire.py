@@ -4,7 +4,10 @@ Rules:
 - Answers are parsed strictly, field by field; the first fault is a `MalformedAnswer` that names its place. Fields
   that we do not know are kept as evidence and otherwise ignored.
 - Messages of faults hold names, positions, types and IDs; never the value of a field that may hold content.
-- Identifiers are strings or whole numbers there, always strings here.
+- What is kept as evidence holds no content, under whatever name it comes, and is bounded.
+- Identifiers are strings or whole numbers there, always strings here, and short enough to be written anywhere.
+
+What cannot be told from a message: the service's own words may quote a few words of a document in plain text.
 """
 
 import base64
@@ -13,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -23,9 +27,24 @@ from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId
 from sealdrop.signapi.strict_json import kind
 
 TEXT_CHARACTERS = 500  # as much of the service's own words as goes into an error or a reason
+IDENTIFIER_CHARACTERS = 256  # of an identifier or an archiver's name: they go into addresses, records and logs
+ARCHIVES = 100  # deposits of one document
+EVIDENCE_CHARACTERS = 64 << 10  # of an answer less its content, as JSON
 _CONTENT_FIELDS = frozenset({"signedContent", "toSignContent"})
-# Base64 in an error text would be somebody's content. 65 leaves a SHA-256 alone; MIME lines have 76 (RFC 2045, 6.8).
-_CONTENT_RUN = re.compile(r"[A-Za-z0-9+/]{65,}={0,2}(?:\s+[A-Za-z0-9+/]{20,}={0,2})*(?:\s+[A-Za-z0-9+/]{2,}={1,2})?")
+_CUT = "[...]"
+# Base64 or hexadecimal in the service's words would be somebody's content: one run that is longer than a SHA-256, or
+# lines of the same length. A slash or a line break may be escaped, as where one JSON text quotes another.
+_DIGIT = r"(?:[A-Za-z0-9+/]|\\/)"
+_URL_DIGIT = r"(?:[A-Za-z0-9+/_-]|\\/)"
+_BREAK = r"(?:\s|\\[nrt])++"
+_CONTENT_RUN = re.compile(
+    rf"(?:{_URL_DIGIT}{{65,}}+|(?P<line>{_DIGIT}{{16,64}}+){_BREAK}{_DIGIT}{{16,}}+)={{0,2}}"
+    rf"(?:{_BREAK}{_DIGIT}{{16,}}+={{0,2}})*+(?:{_BREAK}{_DIGIT}{{1,15}}+={{1,2}})?"
+)
+_PDF = re.compile(r"%PDF-.*", re.DOTALL)
+_SHA256_DIGITS = 64
+_LONGEST_TEXT = 4_000  # of a field; no words of a service's are longer
+_LONGEST_NUMBERS = 64  # a list of more numbers is how some programs write bytes
 _BREAKS = str.maketrans("", "", "\r\n")
 
 
@@ -113,8 +132,8 @@ def sign_body(request_ids: Sequence[RequestId]) -> bytes:
 
 
 def clean(text: str) -> str:
-    """Return ``text`` on one line, printable, without long runs of base64, of at most `TEXT_CHARACTERS`."""
-    line = " ".join(_CONTENT_RUN.sub("[...]", text).split())
+    """Return ``text`` on one line, printable, without what may be content, of at most `TEXT_CHARACTERS`."""
+    line = " ".join(_without_content(text[:_LONGEST_TEXT]).split())
     line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
     return line if len(line) <= TEXT_CHARACTERS else line[: TEXT_CHARACTERS - 3] + "..."
 
@@ -187,8 +206,11 @@ def signed_content(answer: JsonValue) -> bytes | None:
     encoded = _text(answer, "signedContent", "the answer")
     if not encoded:
         return None
+    joined = encoded.translate(_BREAKS)
     try:
-        content = base64.b64decode(encoded.translate(_BREAKS), validate=True)
+        if len(joined) % 4:  # Python lets too much padding pass, and with it a part that was lost
+            raise ValueError("incomplete")
+        content = base64.b64decode(joined, validate=True)
     except ValueError as error:
         raise MalformedAnswer("the answer: signedContent is not base64") from error
     if not content.startswith(b"%PDF-"):
@@ -235,6 +257,8 @@ def _identifier(answer: Mapping[str, JsonValue], name: str, place: str, *, requi
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise MalformedAnswer(f"{place}: {name} is {kind(value)}, not an identifier")
     identifier = str(value)
+    if len(identifier) > IDENTIFIER_CHARACTERS:
+        raise MalformedAnswer(f"{place}: {name} has {len(identifier)} characters, too many for an identifier")
     if expected is not None and identifier != expected:
         raise MalformedAnswer(f"{place} is about {name} {clean(identifier)!r}, not {expected!r}")
     return identifier
@@ -273,18 +297,24 @@ def _time(answer: Mapping[str, JsonValue], name: str, place: str) -> datetime | 
 
 def _archive_ids(answer: Mapping[str, JsonValue], archive_places: Sequence[str], place: str) -> tuple[ArchiveId, ...]:
     """Return each archive identifier once; if it stands in several places, as the one that names its archiver."""
-    archivers: dict[str, list[str]] = {}
+    archivers: dict[str, dict[str, None]] = {}
     for path in archive_places:
         for owner, name in _owners(answer, path.split("."), place):
             identifier = _identifier(owner, name, f"{place}, at {path}", required=False, expected=None)
             archiver = _text(owner, "archiverName", f"{place}, at {path}") or ""
-            if identifier and archiver not in archivers.setdefault(identifier, []):
-                archivers[identifier].append(archiver)
-    return tuple(
+            if len(archiver) > IDENTIFIER_CHARACTERS:
+                raise MalformedAnswer(f"{place}, at {path}: archiverName has {len(archiver)} characters, too many")
+            if identifier:
+                found = archivers.setdefault(identifier, {})
+                found.setdefault(archiver)
+    named = tuple(
         ArchiveId(archiver, identifier)
         for identifier, names in archivers.items()
         for archiver in ([name for name in names if name] or [""])
     )
+    if len(named) > ARCHIVES:
+        raise MalformedAnswer(f"{place} names {len(named)} deposits of one document")
+    return named
 
 
 def _owners(
@@ -311,4 +341,52 @@ def _owners(
 
 
 def _evidence(answer: Mapping[str, JsonValue]) -> JsonValue:
-    return {name: value for name, value in answer.items() if name not in _CONTENT_FIELDS}
+    """Return the answer less its content, and less what has no room; each place where something was is marked."""
+    kept: dict[str, JsonValue] = {}
+    room = EVIDENCE_CHARACTERS
+    for name, value in _fields_without_documents(answer):
+        room -= len(json.dumps([name, value]))
+        if room < 0:
+            kept[_CUT] = _CUT
+            break
+        kept[_without_content(name)] = _without_runs(value)
+    return kept
+
+
+def _fields_without_documents(fields: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+    for name, value in fields.items():
+        if name not in _CONTENT_FIELDS:
+            yield name[:TEXT_CHARACTERS], _without_documents(value)
+
+
+def _without_documents(value: JsonValue) -> JsonValue:
+    """Return ``value`` less what is a document by its name or its sheer size, at any depth."""
+    if isinstance(value, dict):
+        return dict(_fields_without_documents(value))
+    if isinstance(value, list):
+        bytes_in_numbers = len(value) > _LONGEST_NUMBERS and all(isinstance(each, int | float) for each in value)
+        return _CUT if bytes_in_numbers else [_without_documents(each) for each in value]
+    return _CUT if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
+
+
+def _without_runs(value: JsonValue) -> JsonValue:
+    """Return ``value`` less what may be content in its texts, at any depth."""
+    if isinstance(value, dict):
+        return {_without_content(name): _without_runs(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_runs(inner) for inner in value]
+    return _without_content(value) if isinstance(value, str) else value
+
+
+def _without_content(text: str) -> str:
+    """Return ``text`` less what may be a document: long runs of base64, and all that follows a PDF's header."""
+    return _CONTENT_RUN.sub(_cut_run, _PDF.sub(_CUT, text))
+
+
+def _cut_run(match: re.Match[str]) -> str:
+    """Lines are content only if they are of one length; two long words that meet are not."""
+    if match["line"] is None:
+        return _CUT
+    lines = re.split(_BREAK, match[0])
+    even = any(len(one) == len(other) for one, other in pairwise(lines))
+    return _CUT if even and len(match[0]) > _SHA256_DIGITS else match[0]

@@ -53,6 +53,14 @@ def test_tries_count_until_the_state_changes(ledger: Ledger, recorder: Recorder)
     assert (other.after.attempts, other.after.last_error, other.after.reason) == (0, None, Reason.EMPTY)
 
 
+def test_what_a_library_quotes_is_not_remembered(recorder: Recorder) -> None:
+    """The text of an error that is not ours may hold a document; it is kept without, and short."""
+    recorder.received([document()])
+    quoted = RuntimeError(f"bad object in {'JVBERi0x' * 200} at %PDF-1.7 secret")
+    step = recorder.later(document(), 5.0, quoted)
+    assert step.after.last_error == "RuntimeError: bad object in [...] at [...]"
+
+
 class HaltingTrail:
     """A trail whose disk is full for a while."""
 

@@ -2,6 +2,7 @@
 
 import ssl
 
+import httpx
 import pytest
 
 from sealdrop.clock import SystemClock
@@ -37,3 +38,19 @@ def test_a_tls_failure(
     progress.failures.append(failure)
     fault = _broken_off(Call(Operation.CREATE, "host", ("x",)), progress, failure)
     assert type(fault) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (f"illegal status line: {bytearray(b'Attendu que' + bytes([233]))!r}", "illegal status line: [...]"),
+        (f"illegal header line: {b'le solde: 7'!r}", "illegal header line: [...]"),
+        ("Server disconnected without sending a response.", "Server disconnected without sending a response."),
+    ],
+)
+def test_a_garbled_answer_is_not_quoted(said: str, kept: str) -> None:
+    """Where an answer is none of HTTP's, its bytes may be any part of a document: they stay out of the error."""
+    fault = _broken_off(
+        Call(Operation.STATUS, "host", ("x",)), Progress(10.0, SystemClock()), httpx.RemoteProtocolError(said)
+    )
+    assert str(fault) == f"status at host (x): nothing was sent: RemoteProtocolError: {kept}"

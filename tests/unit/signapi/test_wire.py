@@ -15,6 +15,7 @@ from sealdrop.errors import MalformedAnswer
 from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId
 from sealdrop.signapi.strict_json import parse_json
 from sealdrop.signapi.wire import (
+    IDENTIFIER_CHARACTERS,
     TEXT_CHARACTERS,
     ServiceError,
     clean,
@@ -142,8 +143,8 @@ def test_every_documented_status(status: RemoteStatus) -> None:
 
 
 def test_identifiers_are_kept_as_strings() -> None:
-    """A number is as good as a string, of any length, and null is as good as nothing."""
-    digits = "9" * 5000
+    """A number is as good as a string, beyond what a double holds, and null is as good as nothing."""
+    digits = "9" * IDENTIFIER_CHARACTERS
     answer = f'{{"signatureRequestId": {digits}, "externalSignatureRequestId": null, "status": "SIGNED"}}'
     status = parse_status(parse_json(answer.encode()), PLACES)
     assert (status.request_id, status.external_id) == (digits, None)
