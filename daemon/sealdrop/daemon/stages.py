@@ -10,19 +10,21 @@ from pydantic import JsonValue
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config
+from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
 from sealdrop.model import CHECK_REASONS, Document, Finding, Reason, State, Verdict
-from sealdrop.pdf.jail import Jail
+from sealdrop.pdf.jail import JailedError, JailLimitExceeded
 from sealdrop.pipeline.deliver import deliver, give_back
-from sealdrop.pipeline.validate import validate
+from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
-LONGEST = timedelta(seconds=150)  # that one document may take here: two tries of 20 s, and waiting for a child
+LONGEST = timedelta(seconds=150)  # that one document may take here: 20 s, and waiting for a child
+BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
@@ -32,7 +34,7 @@ class LocalStages:
 
     config: Config
     spool: Spool
-    jail: Jail
+    jails: Jails
     recorder: Recorder
     clock: Clock
     rng: random.Random
@@ -83,7 +85,15 @@ class LocalStages:
 
     def _validate(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]
-        report = validate(self.spool.original(document.id), folder.validation, self.jail)
+        original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
+        try:
+            report = validate(original, folder.validation, jail, suspect=document.suspect)
+        except JailLimitExceeded as error:
+            return self.recorder.set_apart(document, error)
+        except JailedError as error:
+            if not self._broke_for_good(document, error):
+                raise
+            report = given_up(error)
         if report.verdict is Verdict.REJECT:
             cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
             return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
@@ -96,10 +106,19 @@ class LocalStages:
         event = EventName.DOCUMENT_VALIDATED
         return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report)
 
+    def _broke_for_good(self, document: Document, error: JailedError) -> bool:
+        """Whether trying again is of no use: it broke again and again, last time in the same way, and not the disk."""
+        again = document.attempts + 1 >= BROKEN_TRIES and str(error) in (document.last_error or "")
+        return again and not error.system
+
     def _verify(self, document: Document) -> Step:
         account = self.config.accounts[document.account]
         sealed = self.spool.sealed(document.id, document.sealed_sha256)
-        report = verify(document, sealed, account, self.jail, now=self.clock.now())
+        jail = self.jails.for_verifying(suspects=document.suspect)
+        try:
+            report = verify(document, sealed, account, jail, now=self.clock.now())
+        except JailLimitExceeded as error:
+            return self.recorder.set_apart(document, error)
         failure = report.first_failure
         if failure is not None:
             detail = f"{failure.name}: {failure.detail}"
