@@ -155,7 +155,7 @@ def _fork() -> None:
 
 
 def write_to_the_daemon(content: bytes, then: str) -> Inspection:
-    """Write ``content`` to whatever is open for writing, the daemon's pipe among it, then hang, end or go on."""
+    """Write ``content`` to whatever is open for writing, the daemon's pipe among it, then hang or end."""
     for fd in range(3, 32):
         with contextlib.suppress(OSError):
             left = memoryview(content)
@@ -170,18 +170,11 @@ def write_to_the_daemon(content: bytes, then: str) -> Inspection:
 
 def flood_the_daemon() -> None:
     """Write without end to whatever is open for writing."""
+    digits = b"1" * 65536
     while True:
         for fd in range(3, 32):
             with contextlib.suppress(OSError):
-                os.write(fd, bytes(65536).replace(b"\0", b"1"))
-
-
-def answer_twice(content: bytes) -> int:
-    """Write ``content`` to whatever is open for writing, and answer as well."""
-    for fd in range(3, 32):
-        with contextlib.suppress(OSError):
-            os.write(fd, content)
-    return 1
+                os.write(fd, digits)
 
 
 def says_a_verdict_that_there_is_not() -> Inspection:
@@ -192,9 +185,3 @@ def says_a_verdict_that_there_is_not() -> Inspection:
 def surrogate() -> str:
     """Return text that no JSON can hold."""
     return "before \ud800 after"
-
-
-def hang_if_asked(path: Path) -> bool:
-    """Return whether the file begins like one that is to hang its examiner."""
-    with path.open("rb") as opened:
-        return b"%HANG" in opened.read(64)

@@ -5,6 +5,7 @@ What is jailed here are functions of the standard library, since a child must be
 
 import json
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import jailed
 import pdfs
 from sealdrop.config import Validation
 from sealdrop.errors import Retryable
@@ -149,6 +151,60 @@ def test_a_call_that_dies_does_not_disturb_another(tmp_path: Path) -> None:
             assert not waiting.done()
             opened.write("let go")
         assert waiting.result(DEADLINE_S) == "let go"
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Jail]:
+    """A jail whose children can be told to turn against the daemon."""
+    with Jail(1, JailLimits(wall_s=1.0, cpu_s=60), readable=[Path(jailed.__file__).parent]) as jail:
+        yield jail
+
+
+LINE = b'{"returned": 4711, "raised": "", "text": "", "system": false, "out_of_memory": false}'
+
+
+@pytest.mark.parametrize(
+    ("content", "then", "limit"),
+    [
+        (pickle.dumps(Path("/etc/passwd")), "end", Limit.DIED),
+        (b"cos\nsystem\n(S'touch taken-over'\ntR.\n", "hang", Limit.DIED),
+        (b"\x7f\xff\xff\xff", "hang", Limit.TIME),
+        (LINE, "hang", Limit.TIME),
+        (LINE, "end", Limit.DIED),
+        (LINE + b"\n", "hang", Limit.DIED),
+        (LINE + b"\n" + LINE + b"\n", "hang", Limit.DIED),
+        (b"[" * 100_000 + b"\n", "hang", Limit.DIED),
+        (b'{"returned": ' + b"9" * 100_000 + b"}\n", "hang", Limit.DIED),
+        (b'{"returned": "\xff"}\n', "hang", Limit.DIED),
+        (b'{"returned": {"verdict": "accept", "pages": "1"}}\n', "hang", Limit.DIED),
+    ],
+)
+def test_a_child_that_turns_against_the_daemon_is_ended(
+    hostile: Jail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, then: str, limit: Limit
+) -> None:
+    """Pickles, half lines, lines too many, numbers without end, answers of another form: none is an answer."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JailLimitExceeded) as caught:
+        hostile.run(jailed.write_to_the_daemon, content, then)
+    assert caught.value.limit is limit
+    assert list(tmp_path.iterdir()) == []
+    assert hostile.run(abs, -3) == 3
+
+
+def test_a_child_that_never_stops_talking_is_ended(hostile: Jail) -> None:
+    """What the daemon holds of an answer is bounded."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(JailLimitExceeded, match="not an answer"):
+        hostile.run(jailed.flood_the_daemon)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert hostile.run(abs, -3) == 3
+
+
+def test_a_function_returns_what_it_says(hostile: Jail) -> None:
+    """A result of another type is the child's fault, and text that cannot be written down is put right."""
+    with pytest.raises(JailLimitExceeded, match="not an answer"):
+        hostile.run(jailed.says_a_verdict_that_there_is_not)
+    assert hostile.run(jailed.surrogate) == "before ? after"
 
 
 def test_many_threads_share_few_children() -> None:
