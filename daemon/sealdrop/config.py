@@ -113,6 +113,7 @@ class Account(Table):
     ask_after_s: Seconds = 5.0
     sign_again_after_s: Seconds = 180.0
     breaker_failures: int = Field(default=5, ge=1, le=1000)
+    refused_alone_s: Seconds = 60.0
 
     @field_validator("base_url")
     @classmethod

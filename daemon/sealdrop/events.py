@@ -29,6 +29,8 @@ class EventName(StrEnum):
     ORIGINAL_NOT_REMOVED = "original_not_removed"
     ORIGINAL_RECOGNISED = "original_recognised"
     FILE_NOT_TAKEN = "file_not_taken"
+    JAIL_CONFINED = "jail_confined"
+    DOCUMENT_SET_APART = "document_set_apart"
     RETRY_SCHEDULED = "retry_scheduled"
     LEASE_LOST = "lease_lost"
     ACCOUNT_UNREACHABLE = "account_unreachable"

@@ -59,7 +59,7 @@ def verify(
     receipt_path = receipt or (beside if beside.exists() else None)
     known = read_receipt(receipt_path.read_bytes()) if receipt_path is not None else None
     expected = _expectation(known, trust or [], organisation, _account(config, known))
-    with Jail(1, JailLimits()) as jail:
+    with Jail(1, JailLimits(), readable=(file.absolute(), *expected.trust_anchors)) as jail:
         report = jail.run(verify_seal, file.absolute(), expected)
     disagreements = _disagreements(file, known, report) if known is not None else []
     good = report.first_failure is None and not disagreements

@@ -7,9 +7,8 @@ final.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from sealdrop.config import Duplicates
 from sealdrop.model import END_STATES, Document, Earlier, State
 
 
@@ -44,10 +43,11 @@ class DeliverAgain:
         }
 
 
-def judge(earlier: Document, rule: Duplicates) -> Wait | Reject | DeliverAgain | None:
-    """Return what becomes of a document that has an ``earlier`` one of its content; None: it goes its own way."""
-    if rule == "seal-again":
-        return None
+Verdict = Wait | Reject | DeliverAgain
+
+
+def judge(earlier: Document, rule: Literal["reject", "deliver-again"]) -> Verdict:
+    """Return what becomes of a document that has an ``earlier`` one of its content."""
     if earlier.state not in END_STATES:
         return Wait(f"the same content was dropped before, as document {earlier.id}, which is still {earlier.state}")
     if rule == "deliver-again" and earlier.state is State.DELIVERED:

@@ -51,7 +51,9 @@ class AccountLine:
         self._lock = threading.Lock()
         breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
         self._breakers = dict.fromkeys(Operation, breaker)
-        self._refusals = {operation: Refusals(account.breaker_failures) for operation in Operation}
+        self._refusals = {
+            operation: Refusals(account.breaker_failures, alone_s=account.refused_alone_s) for operation in Operation
+        }
 
     def closed_s(self, *operations: Operation) -> float:
         """Return for how many seconds none of the operations may be called, 0 if all may."""

@@ -112,6 +112,8 @@ class Recorder:
             attempts=0 if state != before.state else before.attempts,
             refusals=0 if state != before.state else before.refusals,
             last_error=None if state != before.state else before.last_error,
+            # Another state examines another file, with another program: it begins among the others.
+            suspect=before.suspect and state == before.state,
             **changes,  # type: ignore[arg-type]
         )
         return Step(before, after, Event(event, fields or {}))
@@ -160,6 +162,12 @@ class Recorder:
             **changes,  # type: ignore[arg-type]
         )
         return Step(before, after, None)
+
+    def set_apart(self, before: Document, error: BaseException) -> Step:
+        """Return the step that leaves a document where it is, due at once, for the workers that take suspects."""
+        text = _one_line(error)
+        self._log.warning(EventName.DOCUMENT_SET_APART, document=before.id, state=before.state, error=text)
+        return self.later(before, 0.0, suspect=True)
 
     def note(self, name: EventName, **fields: JsonValue) -> None:
         """Put something that is not about a document on record."""

@@ -6,8 +6,8 @@ a no from one that is meant for its document by looking at it. What tells is how
 - A no counts against its document when others were taken between two of them: no, yes to another, no.
 - How much it counts is learned from what becomes of the refused. Where one in a hundred is taken after all, three such
   turns in a row are no chance; where most of them are, thirty may be.
-- Where nothing else is sent, nobody can witness. Then a document that was refused for ``ALONE_S`` without a break is
-  believed to be at fault itself, unless several are refused, or the refused are often taken after all.
+- Where nothing else is sent, nobody can witness. Then a document that was refused for the account's ``refused_alone_s``
+  without a break is believed to be at fault itself, unless many are refused, or the refused are often taken after all.
 - As many documents as open a breaker, all different and none taken in between, are no accident: the service refuses
   everything. The operation is tried ever more rarely, like any that does not work, and nobody's time alone counts.
 
@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from sealdrop.model import DocumentId
 
 REFUSALS = 4  # times that a document must be refused, seconds to minutes apart, before it can fail for it
-ALONE_S = 3_600.0
 DOUBT = 1e-4  # a document fails only if being refused as often as it was, by chance, is less likely than this
 OFTEN = 0.1  # of the documents that are taken were refused before: then a no means little
 LATELY = 0.99  # how much what was learned counts for, one document later
@@ -42,8 +41,9 @@ class _Refused:
 class Refusals:
     """What one operation refused lately. Not for several threads at once; time is handed in (monotonic seconds)."""
 
-    def __init__(self, alike: int) -> None:
+    def __init__(self, alike: int, *, alone_s: float) -> None:
         self._alike = alike
+        self._alone_s = alone_s
         self._refused: OrderedDict[DocumentId, _Refused] = OrderedDict()
         self._in_a_row: set[DocumentId] = set()
         self._calls_taken = 0
@@ -87,7 +87,7 @@ class Refusals:
         chance = (self._reprieved_lately + FIRST_GUESS) / (self._taken_lately + 1)
         if known.witnessed >= REFUSALS - 1 and chance**known.witnessed <= DOUBT:
             return True
-        return now - known.since >= ALONE_S and chance <= OFTEN and not self.are_general
+        return now - known.since >= self._alone_s and chance <= OFTEN and not self.are_general
 
     def settled(self, document: DocumentId) -> None:
         """Forget a document that is not sent any more."""

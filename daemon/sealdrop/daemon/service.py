@@ -17,6 +17,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
 from sealdrop.daemon.inbound import InboundWorker
+from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
@@ -38,7 +39,7 @@ from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
 from sealdrop.model import AuditHead, AuditRecord, Document, Event, State
-from sealdrop.pdf.jail import Jail, JailLimits
+from sealdrop.pdf.jail import Protection
 from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
 from sealdrop.spool import Spool
@@ -57,7 +58,9 @@ class Daemon:
         Fatal: what is on disk cannot be trusted; nothing was started.
     """
 
-    def __init__(self, config: Config, log: Log, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, config: Config, log: Log, *, clock: Clock | None = None, limits: TwoLimits | None = None
+    ) -> None:
         self.config = config
         self._log = log
         self._clock = clock or SystemClock()
@@ -68,10 +71,11 @@ class Daemon:
         check_folders(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))
-            self._jail = opened.enter_context(Jail(config.service.inspectors, JailLimits()))
-            check_anchors(config, self._jail)
             self._spool = Spool(config.service.state_dir / "spool")
             make_folder(self._spool.root, mode=0o700)
+            self._jails = opened.enter_context(self._new_jails(limits or TwoLimits()))
+            # It is warm then for the first seal.
+            check_anchors(config, self._jails.for_verifying(suspects=False))
             trail = Trail.open(audit_folder(config))
             self._ledger = opened.enter_context(Ledger.open(ledger_path(config), link=self._link, clock=self._clock))
             self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
@@ -87,11 +91,15 @@ class Daemon:
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._schedule = Schedule()
         self._pumps: list[Pump] = []
-        self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
+        self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
         self._inbound: list[InboundWorker] = []
 
     def _link(self, head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
         return link(head, at, document, event, node=self._node)
+
+    def _new_jails(self, limits: TwoLimits) -> Jails:
+        anchors = sorted({path for account in self.config.accounts.values() for path in account.trust_anchors})
+        return Jails(self.config.service.inspectors, limits, readable=[self._spool.root], anchors=anchors)
 
     def _api(self, name: str) -> SignApi:
         largest = self.config.largest_document_bytes(name)
@@ -104,6 +112,7 @@ class Daemon:
     def start(self, on_broken: Callable[[], None] = lambda: None) -> None:
         """Take up what the last run left and begin to work. ``on_broken`` is called if the service must stop itself."""
         self._on_broken = on_broken
+        self._tell_confinement()
         self._ledger.release_leases(self._node)
         self._troubles.clear()
         self._recorder.note(
@@ -122,14 +131,26 @@ class Daemon:
         self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
         self._schedule.start()
 
+    def _tell_confinement(self) -> None:
+        """Say what the children that read PDFs are kept from, and have one that is warm for the first document."""
+        in_force = self._jails.for_validating(suspects=False).confinement()
+        missing = sorted(set(Protection) - in_force)
+        tell = self._log.warning if missing else self._log.info
+        tell(EventName.JAIL_CONFINED, in_force=sorted(in_force), missing=missing)
+
     def _workers(self) -> list[Pump | InboundWorker]:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
-        stages = LocalStages(self.config, self._spool, self._jail, self._ledger, self._recorder, self._clock, self._rng)
+        stages = LocalStages(
+            self.config, self._spool, self._jails, self._ledger, self._recorder, self._clock, self._rng
+        )
         for number in range(self.config.service.inspectors):
-            self._pump(f"validate {number}", stages.validate, State.RECEIVED)
-            self._pump(f"verify {number}", stages.verify, State.SEALED)
+            self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
+            self._pump(f"verify {number}", stages.verify, State.SEALED, suspect=False)
+        # One at a time: it may take all of its time, and what else is claimed would wait for it.
+        self._pump("validate suspects", stages.validate, State.RECEIVED, suspect=True, limit=1)
+        self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=1)
         for name, folder in self.config.folders.items():
             self._pump(f"deliver {name}", stages.deliver, *DELIVERED_FROM, folder=name)
             inbound = self._inbound_worker(name)
@@ -175,13 +196,16 @@ class Daemon:
         *states: State,
         folder: str | None = None,
         account: str | None = None,
+        suspect: bool | None = None,
         limit: int = CLAIM,
         lease_s: float = LOCAL_LEASE_S,
         closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         def claim() -> Claimed:
             now = self._clock.now()
-            return self._ledger.claim(*states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder)
+            return self._ledger.claim(
+                *states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder, suspect=suspect
+            )
 
         pump = Pump(
             name,
@@ -195,22 +219,23 @@ class Daemon:
         )
         self._pumps.append(pump)
         for state in states:
-            self._waiting_for.setdefault(state, []).append((pump, account, folder))
+            self._waiting_for.setdefault(state, []).append((pump, account, folder, suspect))
 
     def _look_for_wishes(self) -> None:
         """Wake those who fetch documents back, if somebody had `sealdrop retry` write a wish into the ledger."""
         try:
             if self._ledger.any_due(State.RETRYING, self._clock.now()):
                 self._trail_writer.wake()
-                for pump, _, _ in self._waiting_for[State.RETRYING]:
+                for pump, *_ in self._waiting_for[State.RETRYING]:
                     pump.wake()
         except Retryable:
             return  # the pumps look by themselves, if less often
 
     def _wake_next(self, document: Document) -> None:
         """Wake the workers of the state that a document has reached."""
-        for pump, account, folder in self._waiting_for.get(document.state, ()):
-            if account in (None, document.account) and folder in (None, document.folder):
+        for pump, account, folder, suspect in self._waiting_for.get(document.state, ()):
+            takes = account in (None, document.account) and folder in (None, document.folder)
+            if takes and suspect in (None, document.suspect):
                 pump.wake()
 
     def _broken(self, error: BaseException) -> None:
@@ -238,7 +263,7 @@ class Daemon:
         abandoned: list[JsonValue] = [
             worker.name for worker in workers if not worker.join(max(0.0, deadline - self._clock.monotonic()))
         ]
-        self._jail.close()
+        self._jails.close()
         try:
             self._troubles.clear()
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)

@@ -10,24 +10,26 @@ from pydantic import JsonValue
 
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
-from sealdrop.config import Config
+from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
+from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Step
 from sealdrop.model import CHECK_REASONS, CheckName, Document, Finding, Reason, State, Verdict, Verification
-from sealdrop.pdf.jail import Jail
+from sealdrop.pdf.jail import JailedError, JailLimitExceeded
 from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
-from sealdrop.pipeline.validate import validate
+from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
 EARLIER_LONGEST_S = 30.0
-LONGEST = timedelta(seconds=150)  # that one document may take here: two tries of 20 s, and waiting for a child
+LONGEST = timedelta(seconds=150)  # that one document may take here: 20 s, and waiting for a child
+BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
@@ -37,7 +39,7 @@ class LocalStages:
 
     config: Config
     spool: Spool
-    jail: Jail
+    jails: Jails
     ledger: LedgerReader
     recorder: Recorder
     clock: Clock
@@ -92,18 +94,24 @@ class LocalStages:
 
     def _validate(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]
-        earlier = self.ledger.earlier_of(document) if folder.duplicates != "seal-again" else None
-        verdict = duplicates.judge(earlier, folder.duplicates) if earlier is not None else None
-        match verdict:
+        match self._beside_earlier(document, folder.duplicates):
             case duplicates.Wait(because):
                 return self._wait_for_earlier(document, because)
             case duplicates.Reject(detail):
                 return self.recorder.give_up(document, State.REJECTED, Reason.DUPLICATE, detail)
-            case duplicates.DeliverAgain():
-                changes = verdict.taken_from()
+            case duplicates.DeliverAgain() as again:
+                changes = again.taken_from()
             case None:
                 changes = dict[str, Any]()
-        report = validate(self.spool.original(document.id), folder.validation, self.jail)
+        original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
+        try:
+            report = validate(original, folder.validation, jail, suspect=document.suspect)
+        except JailLimitExceeded as error:
+            return self.recorder.set_apart(document, error)
+        except JailedError as error:
+            if not self._broke_for_good(document, error):
+                raise
+            report = given_up(error)
         if report.verdict is Verdict.REJECT:
             cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
             return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
@@ -116,16 +124,32 @@ class LocalStages:
         event = EventName.DOCUMENT_VALIDATED
         return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report, **changes)
 
+    def _beside_earlier(self, document: Document, rule: Duplicates) -> duplicates.Verdict | None:
+        """Return what becomes of a document for an earlier one of its content; None: it goes its own way."""
+        if rule == "seal-again":
+            return None
+        earlier = self.ledger.earlier_of(document)
+        return duplicates.judge(earlier, rule) if earlier is not None else None
+
     def _wait_for_earlier(self, document: Document, because: str) -> Step:
         waited_s = (self.clock.now() - document.received_at) / timedelta(seconds=1)
         delay_s = min(max(waited_s * EARLIER_LOOK, 0.2), EARLIER_LONGEST_S)
         step = self.recorder.later(document, delay_s)
         return replace(step, after=replace(step.after, last_error=because))
 
+    def _broke_for_good(self, document: Document, error: JailedError) -> bool:
+        """Whether trying again is of no use: it broke again and again, last time in the same way, and not the disk."""
+        again = document.attempts + 1 >= BROKEN_TRIES and str(error) in (document.last_error or "")
+        return again and not error.system
+
     def _verify(self, document: Document) -> Step:
         account = self.config.accounts[document.account]
         sealed = self.spool.sealed(document.id, document.sealed_sha256)
-        report = verify(document, sealed, account, self.jail, now=self.clock.now())
+        jail = self.jails.for_verifying(suspects=document.suspect)
+        try:
+            report = verify(document, sealed, account, jail, now=self.clock.now())
+        except JailLimitExceeded as error:
+            return self.recorder.set_apart(document, error)
         reason, detail = _failure(document, report)
         if reason is not None:
             return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)

@@ -14,7 +14,7 @@ from sealdrop.config import Config
 from sealdrop.durable import make_folder
 from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.ledger.store import Ledger
-from sealdrop.pdf.evidence import load_anchors
+from sealdrop.pdf.evidence import count_anchors
 from sealdrop.pdf.jail import Jail, JailedError
 
 
@@ -102,7 +102,7 @@ def check_anchors(config: Config, jail: Jail) -> None:
     problems = []
     for name, account in config.accounts.items():
         try:
-            jail.run(load_anchors, account.trust_anchors)
+            jail.run(count_anchors, account.trust_anchors)
         except JailedError as error:
             problems.append(f"accounts.{name}.trust_anchors: {error.text}")
     if problems:

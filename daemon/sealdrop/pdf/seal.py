@@ -23,7 +23,6 @@ reached. Nothing but the file and the trust anchors is read, and the network nev
 # mypy: disable-error-code="no-untyped-call, import-untyped"
 # pyHanko says that it is typed, and leaves many of its functions without types; asn1crypto has none.
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -291,7 +290,7 @@ class _Examination:
                     self._stamps.append(stamp)
 
     def _trusted_chain(self) -> str:
-        evidence = asyncio.run(weigh(self._reader, self._seal, self._stamps, self._anchors, self._expected.now))
+        evidence = weigh(self._reader, self._seal, self._stamps, self._anchors, self._expected.now)
         self._evidence = evidence
         if not self._anchors:
             raise _NotAskedError("no trust anchors were given, so who vouches for the seal was not judged")

@@ -5,24 +5,28 @@ from pathlib import Path
 from sealdrop.config import Validation
 from sealdrop.model import Finding, Inspection, Reason, Verdict
 from sealdrop.pdf.inspect import inspect
-from sealdrop.pdf.jail import Jail, JailLimitExceeded
-
-TRIES = 2  # a child may die through no fault of the document; twice is the document's
+from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
 
 
-def validate(original: Path, rules: Validation, jail: Jail) -> Inspection:
+def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) -> Inspection:
     """Return whether the PDF at ``original`` may be sealed, and why.
 
-    A document that exceeds the jail's limits (time, memory, CPU) or kills its child twice is rejected as
-    ``PARSER_LIMIT``; it never holds up anything but its own child process.
+    A child may die through no fault of the document; twice is the document's. So the first time that it exceeds the
+    jail's limits (time, memory, CPU) or kills its child is an error, after which it is to be examined once more, as a
+    ``suspect``, in a jail that others do not wait for. The second time it is rejected as ``PARSER_LIMIT``.
 
     Raises:
+        JailLimitExceeded: for the first time.
         JailedError: inspection itself broke, which is our fault and not the document's.
     """
-    limit = ""
-    for _ in range(TRIES):
-        try:
-            return jail.run(inspect, original, rules)
-        except JailLimitExceeded as error:
-            limit = str(error)
-    return Inspection(Verdict.REJECT, cause=Finding(Reason.PARSER_LIMIT, limit))
+    try:
+        return jail.run(inspect, original, rules)
+    except JailLimitExceeded as error:
+        if not suspect:
+            raise
+        return Inspection(Verdict.REJECT, cause=Finding(Reason.PARSER_LIMIT, str(error)))
+
+
+def given_up(error: JailedError) -> Inspection:
+    """Return what is said of a document whose inspection breaks again and again: never what the exception said."""
+    return Inspection(Verdict.REJECT, cause=Finding(Reason.UNREADABLE, f"examining it failed here ({error.kind})"))

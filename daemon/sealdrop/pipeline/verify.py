@@ -8,16 +8,15 @@ from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verificatio
 from sealdrop.pdf.jail import Jail, JailLimitExceeded
 from sealdrop.pdf.seal import Expectation, verify_seal
 
-TRIES = 2
-
 
 def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, now: datetime) -> Verification:
     """Return the report on the sealed PDF of ``document``.
 
-    Never raises because of the PDF: a verification that exceeds the jail's limits twice is a report whose first check
-    failed.
+    As in validation, the first time that the PDF exceeds the jail's limits is an error; when the document is a suspect
+    already, it is a report whose first check failed.
 
     Raises:
+        JailLimitExceeded: for the first time.
         JailedError: something beside the PDF is in the way, a trust anchor's file perhaps.
     """
     expected = Expectation(
@@ -32,11 +31,11 @@ def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, no
         archive_asked=document.archive,
         archive_ids=document.remote.archive_ids,
     )
-    trouble = ""
-    for _ in range(TRIES):
-        try:
-            return jail.run(verify_seal, sealed, expected)
-        except JailLimitExceeded as error:
-            trouble = str(error)
+    try:
+        return jail.run(verify_seal, sealed, expected)
+    except JailLimitExceeded as error:
+        if not document.suspect:
+            raise
+        trouble = str(error)
     rest = (Check(name, CheckOutcome.NOT_REACHED, "the file could not be examined") for name in list(CheckName)[1:])
     return Verification(checks=(Check(CheckName.READABLE, CheckOutcome.FAILED, trouble), *rest))

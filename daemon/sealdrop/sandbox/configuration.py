@@ -37,6 +37,7 @@ retry_first_s = 0.5
 retry_longest_s = 5
 ask_after_s = 1
 sign_again_after_s = 30
+refused_alone_s = 5
 
 # Invoices: sealed for the long term, and deposited in the archive.
 [folders.invoices]

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from running import drop, leftovers, running_service, sha256, unique
-from sealdrop.daemon.account import REFUSALS
 from sealdrop.model import Reason, State
 from sealdrop.sandbox.faults import CallFault, Operation, SealFault
 
@@ -19,6 +18,7 @@ CALL_FAULTS = [
 
 
 IMPATIENT = {
+    "refused_alone_s": "0.5",
     "read_timeout_s": "0.5",
     "retry_first_s": "0.1",
     "ask_after_s": "0.1",
@@ -54,11 +54,12 @@ def test_a_document_that_is_refused_again_and_again_fails_once(
 ) -> None:
     """A "no" that the service repeats fails its document, with the service's words and no seal; not its neighbour."""
     with running_service(directory, **IMPATIENT) as (sandbox, running):
-        sandbox.faults.add(CallFault.ERROR_MSG_200, operation, times=REFUSALS, message="not in your contract")
+        sandbox.faults.add(CallFault.ERROR_MSG_200, operation, times=100, message="not in your contract")
         drop(invoice, running.folder().inbound, "refused.pdf")
         (document,) = running.wait_until_over(1)
         assert (document.state, document.reason) == (State.FAILED, Reason.SEAL_REFUSED)
         assert "not in your contract" in (document.reason_detail or "")
+        sandbox.faults.clear()
         drop(unique(invoice, 1), running.folder().inbound, "next.pdf")
         running.wait_until_over(2)
         assert [seal.sha256 for seal in sandbox.seals()] == [sha256(unique(invoice, 1))]

@@ -11,12 +11,17 @@ from command import sealdrop
 from running import Running, drop, leftovers, quicken, receipt_of, running_daemon, running_service, sha256, stored
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import read_records
-from sealdrop.daemon.account import REFUSALS
 from sealdrop.model import Document, Reason, State
 from sealdrop.sandbox.faults import CallFault, Operation, SealFault
 from sealdrop.sandbox.server import Sandbox
 
-IMPATIENT = {"retry_first_s": "0.1", "ask_after_s": "0.1", "call_timeout_s": "2", "sign_again_after_s": "2.5"}
+IMPATIENT = {
+    "refused_alone_s": "0.5",
+    "retry_first_s": "0.1",
+    "ask_after_s": "0.1",
+    "call_timeout_s": "2",
+    "sign_again_after_s": "2.5",
+}
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
 
@@ -41,7 +46,7 @@ def _failed_files(running: Running) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "times"), [(SealFault.SIGN_FAILED, 1), (CallFault.ERROR_MSG_200, REFUSALS)], ids=["sign", "create"]
+    ("fault", "times"), [(SealFault.SIGN_FAILED, 1), (CallFault.ERROR_MSG_200, 100)], ids=["sign", "create"]
 )
 def test_what_was_never_sealed_is_sealed_anew(directory: Path, invoice: bytes, fault: str, times: int) -> None:
     """A document that SignAPI failed or refused is sealed once by the next try, and nothing is left in failed."""
@@ -50,6 +55,7 @@ def test_what_was_never_sealed_is_sealed_anew(directory: Path, invoice: bytes, f
         sandbox.faults.add(fault, operation, times=times)
         drop(invoice, running.folder().inbound, "sub/one.pdf")
         running.wait_until_over(1)
+        sandbox.faults.clear()
         assert _failed_files(running) == {"one.pdf", "one.pdf.reason.txt", "one.pdf.reason.json"}
         document = _retried(running, sandbox, State.DELIVERED)
         assert (document.reason, document.retries) == (None, 1)
@@ -70,9 +76,10 @@ def test_what_was_never_sealed_is_sealed_anew(directory: Path, invoice: bytes, f
 def test_a_seal_that_was_refused_is_asked_for_again(directory: Path, invoice: bytes) -> None:
     """Where the request is there and only the sign call was refused, that request is signed: no second one is made."""
     with running_service(directory, **IMPATIENT) as (sandbox, running):
-        sandbox.faults.add(CallFault.ERROR_MSG_200, Operation.SIGN, times=REFUSALS)
+        sandbox.faults.add(CallFault.ERROR_MSG_200, Operation.SIGN, times=100)
         drop(invoice, running.folder().inbound, "one.pdf")
         running.wait_until_over(1)
+        sandbox.faults.clear()
         request = _only(running).request_id
         document = _retried(running, sandbox, State.DELIVERED)
         assert document.request_id == request

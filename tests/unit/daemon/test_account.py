@@ -9,7 +9,7 @@ import pytest
 
 from account_stage import LEASE_S, Stage
 from sealdrop.daemon.account import CONTENT_TRIES
-from sealdrop.daemon.refusals import ALONE_S, REFUSALS
+from sealdrop.daemon.refusals import REFUSALS
 from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
 from sealdrop.model import Reason, RemoteStatus, State
 from sealdrop.signapi.wire import NewRequest, RequestStatus
@@ -177,13 +177,13 @@ def test_a_no_counts_when_others_are_taken(stage: Stage) -> None:
 
 
 def test_a_no_that_nobody_can_witness_counts_in_the_end(stage: Stage) -> None:
-    """A document that is refused, with nothing else to send, is believed to be at fault itself after an hour."""
+    """A document that is refused, with nothing else to send, is believed to be at fault itself after a while."""
     stage.spoil(0)
     stage.add(0)
-    stage.run(ALONE_S - 400)
+    stage.run(stage.account.refused_alone_s / 2)
     assert stage.get(0).state is State.SUBMITTING
     assert stage.get(0).attempts >= REFUSALS
-    stage.run(1000)
+    stage.run(stage.account.refused_alone_s * 2)
     assert (stage.get(0).state, stage.get(0).reason) == (State.FAILED, Reason.SEAL_REFUSED)
 
 

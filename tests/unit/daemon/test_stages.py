@@ -10,12 +10,12 @@ from documents import FakeClock, verified
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config, Folder, Service
+from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.durable import hash_file
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import Document, DocumentId, Event, Reason, State
-from sealdrop.pdf.jail import Jail
 from sealdrop.spool import Spool
 
 ORIGINAL = b"%PDF-1.7 original"
@@ -37,7 +37,8 @@ class House:
             service=Service(state_dir=place), accounts={}, folders={"invoices": self.folder}, source=place
         )
         recorder = Recorder(ledger, clock, KeptLog(), on_stored=lambda _: None, on_record=lambda: None)
-        self.stages = LocalStages(config, self.spool, Jail(1), ledger, recorder, clock, random.Random(1))
+        jails = Jails(1, TwoLimits(), readable=[], anchors=[])  # never asked: nothing is examined here
+        self.stages = LocalStages(config, self.spool, jails, ledger, recorder, clock, random.Random(1))
 
     def add(self, **changes: object) -> Document:
         """Put a document of `ORIGINAL` on record."""

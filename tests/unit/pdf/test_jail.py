@@ -5,6 +5,7 @@ What is jailed here are functions of the standard library, since a child must be
 
 import json
 import os
+import pickle
 import resource
 import signal
 import subprocess
@@ -18,12 +19,14 @@ from pathlib import Path
 
 import pytest
 
+import jailed
 import pdfs
 from sealdrop.config import Validation
 from sealdrop.errors import Retryable
 from sealdrop.model import Reason, Verdict
+from sealdrop.pdf.child import NICENESS
 from sealdrop.pdf.inspect import inspect
-from sealdrop.pdf.jail import NICENESS, Jail, JailedError, JailLimitExceeded, JailLimits, JailUnavailable, Limit
+from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded, JailLimits, JailUnavailable, Limit
 
 MIB = 1 << 20
 FOREVER_S = 3600.0
@@ -70,7 +73,7 @@ def _cpu_ticks(pid: int) -> int:
 
 def test_results_come_back(jail: Jail) -> None:
     """A jailed function returns to its caller what it would have returned there, from another process."""
-    assert jail.run(divmod, 17, 5) == (3, 2)
+    assert jail.run(divmod, 17, 5) == [3, 2]  # it says no type, so this is what JSON has
     assert jail.run(os.getpid) != os.getpid()
 
 
@@ -121,7 +124,7 @@ def test_cpu_time_is_counted_for_each_call() -> None:
         (json.loads, ("no",), "JSONDecodeError"),
         (sys.exit, (3,), "SystemExit"),
         (Path("/nonexistent/file").read_bytes, (), "FileNotFoundError"),
-        (memoryview, (b"x",), "TypeError"),
+        (memoryview, (b"x",), "PydanticSerializationError"),
     ],
     ids=["recurses", "raises", "exits", "misses a file", "returns what cannot be sent"],
 )
@@ -139,7 +142,7 @@ def test_a_call_that_dies_does_not_disturb_another(tmp_path: Path) -> None:
     """While calls in one cell are killed again and again, a call in another cell runs on and returns."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with Jail(2, AMPLE) as jail, ThreadPoolExecutor(1) as threads:
+    with Jail(2, AMPLE, readable=[gate]) as jail, ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(jail.run, gate.read_text)
         with gate.open("w") as opened:  # returns once the child reads, so its call is under way from here on
             for _ in range(3):
@@ -150,11 +153,65 @@ def test_a_call_that_dies_does_not_disturb_another(tmp_path: Path) -> None:
         assert waiting.result(DEADLINE_S) == "let go"
 
 
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Jail]:
+    """A jail whose children can be told to turn against the daemon."""
+    with Jail(1, JailLimits(wall_s=1.0, cpu_s=60), readable=[Path(jailed.__file__).parent]) as jail:
+        yield jail
+
+
+LINE = b'{"returned": 4711, "raised": "", "text": "", "system": false, "out_of_memory": false}'
+
+
+@pytest.mark.parametrize(
+    ("content", "then", "limit"),
+    [
+        (pickle.dumps(Path("/etc/passwd")), "end", Limit.DIED),
+        (b"cos\nsystem\n(S'touch taken-over'\ntR.\n", "hang", Limit.DIED),
+        (b"\x7f\xff\xff\xff", "hang", Limit.TIME),
+        (LINE, "hang", Limit.TIME),
+        (LINE, "end", Limit.DIED),
+        (LINE + b"\n", "hang", Limit.DIED),
+        (LINE + b"\n" + LINE + b"\n", "hang", Limit.DIED),
+        (b"[" * 100_000 + b"\n", "hang", Limit.DIED),
+        (b'{"returned": ' + b"9" * 100_000 + b"}\n", "hang", Limit.DIED),
+        (b'{"returned": "\xff"}\n', "hang", Limit.DIED),
+        (b'{"returned": {"verdict": "accept", "pages": "1"}}\n', "hang", Limit.DIED),
+    ],
+)
+def test_a_child_that_turns_against_the_daemon_is_ended(
+    hostile: Jail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, then: str, limit: Limit
+) -> None:
+    """Pickles, half lines, lines too many, numbers without end, answers of another form: none is an answer."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(JailLimitExceeded) as caught:
+        hostile.run(jailed.write_to_the_daemon, content, then)
+    assert caught.value.limit is limit
+    assert list(tmp_path.iterdir()) == []
+    assert hostile.run(abs, -3) == 3
+
+
+def test_a_child_that_never_stops_talking_is_ended(hostile: Jail) -> None:
+    """What the daemon holds of an answer is bounded."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(JailLimitExceeded, match="not an answer"):
+        hostile.run(jailed.flood_the_daemon)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 1024
+    assert hostile.run(abs, -3) == 3
+
+
+def test_a_function_returns_what_it_says(hostile: Jail) -> None:
+    """A result of another type is the child's fault, and text that cannot be written down is put right."""
+    with pytest.raises(JailLimitExceeded, match="not an answer"):
+        hostile.run(jailed.says_a_verdict_that_there_is_not)
+    assert hostile.run(jailed.surrogate) == "before ? after"
+
+
 def test_many_threads_share_few_children() -> None:
     """More callers than children wait for their turn, and each gets its own answer."""
     with Jail(2, AMPLE) as jail, ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(lambda number: (jail.run(divmod, number, 7), jail.run(os.getpid)), range(64)))
-    assert [answer for answer, _ in answers] == [divmod(number, 7) for number in range(64)]
+    assert [answer for answer, _ in answers] == [list(divmod(number, 7)) for number in range(64)]
     assert len({child for _, child in answers}) <= 2
 
 
@@ -166,30 +223,28 @@ def test_a_child_that_somebody_else_killed_is_no_fault_of_the_call(jail: Jail) -
     assert jail.run(abs, -3) == 3
 
 
-def test_a_call_whose_child_was_killed_once_is_tried_again(tmp_path: Path) -> None:
-    """One death may be the work of somebody outside: the call gets a second child, and succeeds there."""
+def test_a_call_whose_child_is_killed_is_not_tried_again(tmp_path: Path) -> None:
+    """One death may be the work of somebody outside: what it means is for the caller to say. The next call works."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
-    with Jail(1, AMPLE) as jail, ThreadPoolExecutor(1) as threads:
+    with Jail(1, AMPLE, readable=[gate]) as jail, ThreadPoolExecutor(1) as threads:
         child = jail.run(os.getpid)
         answer = threads.submit(jail.run, gate.read_text)
         with gate.open("w"):
             os.kill(child, signal.SIGKILL)
             wait_until_gone(child)
-        with gate.open("w") as opened:
-            opened.write("again")
-        assert answer.result(DEADLINE_S) == "again"
+        error = answer.exception(DEADLINE_S)
+        assert isinstance(error, JailLimitExceeded)
+        assert error.limit is Limit.DIED
+        assert jail.run(abs, -3) == 3
 
 
-def test_a_child_gives_up_what_it_does_not_need(jail: Jail, tmp_path: Path) -> None:
-    """Limits, niceness and streams of a child are those of a jail: no core, no writing, nothing to say."""
-    assert jail.run(resource.getrlimit, resource.RLIMIT_AS) == (AMPLE.memory_bytes, AMPLE.memory_bytes)
-    assert jail.run(resource.getrlimit, resource.RLIMIT_CORE) == (0, 0)
+def test_a_child_gives_up_what_it_does_not_need(jail: Jail) -> None:
+    """Limits, niceness and streams of a child are those of a jail: no core, nothing to say."""
+    assert jail.run(resource.getrlimit, resource.RLIMIT_AS) == [AMPLE.memory_bytes] * 2
+    assert jail.run(resource.getrlimit, resource.RLIMIT_CORE) == [0, 0]
     assert jail.run(os.getpriority, os.PRIO_PROCESS, 0) == os.getpriority(os.PRIO_PROCESS, 0) + NICENESS
     assert {jail.run(os.readlink, f"/proc/self/fd/{stream}") for stream in (0, 1, 2)} == {"/dev/null"}
-    with pytest.raises(JailedError) as caught:
-        jail.run((tmp_path / "new").write_text, "text")
-    assert "File too large" in caught.value.text
 
 
 def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
@@ -204,7 +259,7 @@ def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
             gate = Path(sys.argv[1])
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, lambda *_: None)
-            with Jail(1) as jail:
+            with Jail(1, readable=[gate]) as jail:
                 child = jail.run(os.getpid)
                 answers = []
                 caller = threading.Thread(target=lambda: answers.append(jail.run(gate.read_text)))
@@ -274,11 +329,12 @@ def test_closing_leaves_no_threads() -> None:
     assert set(threading.enumerate()) <= before
 
 
-def test_inspection_in_the_jail(jail: Jail, tmp_path: Path) -> None:
+def test_inspection_in_the_jail(tmp_path: Path) -> None:
     """Inspection, its rules and its report go through the jail."""
     path = tmp_path / "document.pdf"
     path.write_bytes(pdfs.signed())
-    inspection = jail.run(inspect, path, Validation.model_validate({"rules": {Reason.ALREADY_SIGNED: "allow"}}))
+    with Jail(1, AMPLE, readable=[tmp_path]) as jail:
+        inspection = jail.run(inspect, path, Validation.model_validate({"rules": {Reason.ALREADY_SIGNED: "allow"}}))
     assert inspection == inspect(path, Validation.model_validate({"rules": {Reason.ALREADY_SIGNED: "allow"}}))
     assert inspection.verdict is Verdict.ACCEPT
 
@@ -287,9 +343,10 @@ def test_inspection_out_of_memory_is_a_verdict(jail: Jail, tmp_path: Path) -> No
     """A document that needs more memory than there is gets its verdict from the inspection itself."""
     path = tmp_path / "document.pdf"
     path.write_bytes(pdfs.document(page="/Resources 10 0 R", objects={10: pdfs.stream(bytes(24 * MIB))}))
-    at_rest_bytes = int(jail.run(Path("/proc/self/statm").read_text).split()[0]) * resource.getpagesize()
+    child = jail.run(os.getpid)
+    at_rest_bytes = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * resource.getpagesize()
     limits = JailLimits(wall_s=DEADLINE_S, cpu_s=60, memory_bytes=at_rest_bytes + 36 * MIB)
-    with Jail(1, limits) as narrow:
+    with Jail(1, limits, readable=[path]) as narrow:
         inspection = narrow.run(inspect, path, Validation())
     assert inspection.cause is not None
     assert inspection.cause.code is Reason.PARSER_LIMIT

@@ -8,7 +8,7 @@ import pytest
 from sealdrop.config import Validation
 from sealdrop.model import Inspection, Reason, Verdict
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded, Limit
-from sealdrop.pipeline.validate import TRIES, validate
+from sealdrop.pipeline.validate import given_up, validate
 
 FINE = Inspection(Verdict.ACCEPT, pages=1)
 
@@ -27,21 +27,23 @@ class ScriptedJail:
         return ending
 
 
-def _validate(jail: ScriptedJail) -> Inspection:
-    return validate(Path("original.pdf"), Validation(), cast(Jail, jail))
-
-
-def test_a_child_that_dies_once_says_nothing() -> None:
-    """One death may be anybody's fault: the document is examined again, and that verdict counts."""
-    jail = ScriptedJail(JailLimitExceeded(Limit.TIME, "more than 20 s"), FINE)
-    assert _validate(jail) == FINE
+def _validate(jail: ScriptedJail, *, suspect: bool = False) -> Inspection:
+    return validate(Path("original.pdf"), Validation(), cast(Jail, jail), suspect=suspect)
 
 
 @pytest.mark.parametrize("limit", list(Limit))
-def test_a_document_that_goes_beyond_a_limit_twice_is_rejected(limit: Limit) -> None:
-    """It is the document's fault then: PARSER_LIMIT, in words that name the limit, and no third try."""
-    jail = ScriptedJail(*[JailLimitExceeded(limit, "too much")] * TRIES)
-    report = _validate(jail)
+def test_a_child_that_dies_once_says_nothing(limit: Limit) -> None:
+    """One death may be anybody's fault, and is no verdict; as a suspect the document can still be found fit."""
+    with pytest.raises(JailLimitExceeded):
+        _validate(ScriptedJail(JailLimitExceeded(limit, "too much")))
+    assert _validate(ScriptedJail(FINE), suspect=True) == FINE
+
+
+@pytest.mark.parametrize("limit", list(Limit))
+def test_a_suspect_that_goes_beyond_a_limit_is_rejected(limit: Limit) -> None:
+    """It is the document's fault then: PARSER_LIMIT, in words that name the limit, and no further try."""
+    jail = ScriptedJail(JailLimitExceeded(limit, "too much"))
+    report = _validate(jail, suspect=True)
     assert report.verdict is Verdict.REJECT
     assert report.cause is not None
     assert report.cause.code is Reason.PARSER_LIMIT
@@ -55,11 +57,21 @@ def test_our_own_fault_is_not_blamed_on_the_document() -> None:
         _validate(ScriptedJail(JailedError("TypeError", "our fault")))
 
 
+def test_what_broke_is_told_without_its_words() -> None:
+    """When it breaks for good, the sender learns that, and the kind of exception, never what it quotes."""
+    report = given_up(JailedError("TypeError", "the content of a letter"))
+    assert report.verdict is Verdict.REJECT
+    assert report.cause is not None
+    assert report.cause.code is Reason.UNREADABLE
+    assert "TypeError" in report.cause.detail
+    assert "letter" not in report.cause.detail
+
+
 def test_a_file_that_is_no_pdf_is_rejected_for_real(tmp_path: Path) -> None:
     """Through a real child process: the verdict comes back."""
     path = tmp_path / "a.pdf"
     path.write_text("Dear all")
-    with Jail(1) as jail:
-        report = validate(path, Validation(), jail)
+    with Jail(1, readable=[path]) as jail:
+        report = validate(path, Validation(), jail, suspect=False)
     assert report.cause is not None
     assert report.cause.code is Reason.NOT_PDF
