@@ -24,6 +24,7 @@ from running import is_over, sha256, stored
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.config import Config
+from sealdrop.errors import SealdropError
 from sealdrop.events import EventName
 from sealdrop.model import MOVES, Document, State
 from sealdrop.receipt import (
@@ -153,12 +154,14 @@ def problems(directory: Path, config: Config, drops: Sequence[Drop]) -> Iterator
 
 def settled(config: Config, number: int) -> bool:
     """Whether ``number`` documents are over and all that follows has been done: the moment to call `problems`."""
-    documents = _documents(config)
-    if len(documents) < number or not all(is_over(document) for document in documents):
+    try:
+        documents = _documents(config)
+        with stored(config) as ledger:
+            is_told = ledger.audit_head() == ledger.audit_flushed_head()
+    except SealdropError:  # the service has not come to create it yet
         return False
-    with stored(config) as ledger:
-        if ledger.audit_head() != ledger.audit_flushed_head():
-            return False
+    if not is_told or len(documents) < number or not all(is_over(document) for document in documents):
+        return False
     spool = config.service.state_dir / "spool"
     inbound = [path for folder in config.folders.values() for path in folder.inbound.rglob("*") if not path.is_dir()]
     return not inbound and not any(spool.glob("??/*"))

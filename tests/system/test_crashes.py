@@ -96,7 +96,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(300 + 20 * KILLS)
 def test_a_service_that_is_killed_again_and_again_loses_and_doubles_nothing(directory: Path) -> None:
-    """Killed at random moments, the sandbox too at times: every drop ends once, as it must, and nothing is left over."""
+    """Killed at random moments, at times with the sandbox: every drop ends once, as it must, nothing is left over."""
     rng = random.Random(SEED)
     config_path = directory / "sealdrop.toml"
     arguments = ("run", "--config", config_path)
