@@ -33,6 +33,8 @@ LOOK_S = 0.02
 LATE_S = 1.0  # how long after all is settled a last step may come
 TRIES = 8  # a step that depends on chance (a status that is seen in time, a new sub-folder of the spool) may be missed
 
+STARTED = "daemon.service.Daemon.start: commit service_started"
+
 _CONFIG = """
 [service]
 state_dir = "state/daemon"
@@ -115,6 +117,7 @@ class Rounds:
 
     def __enter__(self) -> Self:
         """Start the sandbox and write the service's configuration; nothing of the service is there yet."""
+        self.base.mkdir(exist_ok=True)
         shutil.copytree(self.keys / "pki", self.base / "sandbox" / "pki")
         self.sandbox = self._open.enter_context(Sandbox.start(self.base / "sandbox", delays=DELAYS))
         for name in ("state", "in", "out"):
@@ -157,7 +160,7 @@ class Rounds:
         """Start the service if it does not run, wait until it has nothing left to do, and check everything."""
         self.start()
         try:
-            self._wait_for(lambda: settled(self.config, len(self.drops)))
+            self._wait_for(lambda: self._has_started() and self._is_settled())
         except TimeoutError:
             try:
                 self.check()
@@ -225,7 +228,7 @@ class Rounds:
             self.start(death.step, death.when)
         else:
             self.start()
-            self._wait_for(lambda: settled(self.config, len(self.drops)))
+            self._wait_for(lambda: self._has_started() and self._is_settled())
             self.nursery.arm(death.step, death.when)
             if death.run == "stop":
                 self._ended(self.nursery.end(signal.SIGTERM))
@@ -236,7 +239,7 @@ class Rounds:
             try:
                 code = self.nursery.wait(LOOK_S)
             except TimeoutError:
-                if settled(self.config, len(self.drops)):
+                if self._has_started() and self._is_settled():
                     late = min(late, time.monotonic() + LATE_S)
                 continue
             self._ended(code)
@@ -254,6 +257,12 @@ class Rounds:
         if code not in (0, -signal.SIGKILL):
             raise AssertionError(f"the service ended with {code}:\n{self._service.log.read_text()[-3000:]}")
         self._service = None
+
+    def _is_settled(self) -> bool:
+        return settled(self.config, len(self.drops))
+
+    def _has_started(self) -> bool:
+        return self._service is not None and STARTED in self._service.steps()
 
     def _note_steps(self) -> None:
         if self._service is not None:

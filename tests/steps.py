@@ -109,7 +109,8 @@ class Steps:
             subject = what(*args, **kwargs) if place is not None else None
             if subject is None:
                 return original(*args, **kwargs)
-            step = f"{place}: {verb or name} {subject}{_aim(sys._getframe(1))}"
+            aim = "" if name in ("link", "replace") else _aim(sys._getframe(1))
+            step = f"{place}: {verb or name} {subject}{aim}"
             if half and self.meets(step, BEFORE):
                 fd, content, offset = args
                 original(fd, content[: len(content) // 2], offset)
@@ -342,7 +343,12 @@ class Nursery:
         self._notes = notes
         self._number = 0
         self._process = subprocess.Popen(
-            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            # The warnings would be about what killed services did not clear away.
+            [sys.executable, "-W", "ignore", __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
         )
         self._words: SimpleQueue[dict[str, Any]] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
