@@ -16,8 +16,10 @@ from sealdrop.config import Config
 from sealdrop.daemon.account import CALLS_EACH, AccountWorker
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.line import AccountLine
+from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
+from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import (
     audit_folder,
@@ -48,6 +50,8 @@ LEASE_SLACK_S = 60.0
 POLLERS = 2  # threads that poll one account
 CLAIM = 4  # documents that a worker takes at a time and works on one by one
 TRAIL_STOP_S = 10.0
+# Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
+OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
 
 
 class Daemon:
@@ -86,6 +90,7 @@ class Daemon:
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
+        self._room = Room(config.service.state_dir, config.service.min_free_mib, self._troubles)
         self._schedule = Schedule()
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
@@ -126,12 +131,15 @@ class Daemon:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
-        stages = LocalStages(self.config, self._spool, self._jail, self._recorder, self._clock, self._rng)
+        outlets = {(name, state): self._outlet(name, state) for name in self.config.folders for state in OUTLETS}
+        stages = LocalStages(self.config, self._spool, self._jail, self._recorder, outlets, self._clock, self._rng)
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED)
             self._pump(f"verify {number}", stages.verify, State.SEALED)
         for name, folder in self.config.folders.items():
-            self._pump(f"deliver {name}", stages.deliver, State.VERIFIED, State.REJECTED, State.FAILED, folder=name)
+            for state, place in OUTLETS.items():
+                closed_s = outlets[name, state].closed_s
+                self._pump(f"{place} {name}", stages.deliver, state, folder=name, closed_s=closed_s)
             inbound = self._inbound_worker(name)
             self._inbound.append(inbound)
             self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
@@ -144,6 +152,11 @@ class Daemon:
             for number in range(POLLERS):
                 self._pump(f"poll {name} {number}", worker.poll, State.SEALING, State.ARCHIVING, worker=worker)
 
+    def _outlet(self, name: str, state: State) -> Outlet:
+        place = OUTLETS[state]
+        path = dict(self.config.folders[name].places())[place]
+        return Outlet(name, place, path, self.config.service.state_dir, self._troubles, self._clock)
+
     def _inbound_worker(self, name: str) -> InboundWorker:
         return InboundWorker(
             name,
@@ -154,6 +167,7 @@ class Daemon:
             self._ledger,
             self._recorder,
             self._troubles,
+            self._room,
             self._clock,
             self._log,
             self._broken,
@@ -171,6 +185,7 @@ class Daemon:
         folder: str | None = None,
         worker: AccountWorker | None = None,
         limit: int = CLAIM,
+        closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         account = worker.line.name if worker else None
         lease_s = LOCAL_LEASE_S
@@ -189,7 +204,7 @@ class Daemon:
             clock=self._clock,
             log=self._log,
             on_fatal=self._broken,
-            closed_s=worker.line.closed_s if worker else lambda: 0.0,
+            closed_s=worker.line.closed_s if worker else closed_s,
         )
         self._pumps.append(pump)
         for state in states:

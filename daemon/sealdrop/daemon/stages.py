@@ -1,7 +1,7 @@
 """What happens on this machine: validating, verifying, delivering and giving back."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config
+from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
@@ -22,6 +23,7 @@ from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
+UNWRITABLE = Backoff(first_s=1.0, longest_s=8.0)
 LONGEST = timedelta(seconds=150)  # that one document may take here: two tries of 20 s, and waiting for a child
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
@@ -34,6 +36,7 @@ class LocalStages:
     spool: Spool
     jail: Jail
     recorder: Recorder
+    outlets: Mapping[tuple[str, State], Outlet]
     clock: Clock
     rng: random.Random
 
@@ -60,6 +63,10 @@ class LocalStages:
                 step = stage(document)
             except Fatal:
                 raise
+            except Unwritable as error:
+                # Its folder's fault, not its own; the outlet sees to it that few are tried while that lasts.
+                delay_s = UNWRITABLE.delay_s(document.attempts + 1, self.rng) if error.tried else 0.0
+                step = self.recorder.later(document, delay_s, error if error.tried else None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
                 delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
                 step = self.recorder.later(document, delay_s, error)
@@ -118,12 +125,13 @@ class LocalStages:
         folder = self.config.folders[document.folder]
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
+        outlet = self.outlets[document.folder, document.state]
         if document.state is State.VERIFIED:
-            name = deliver(document, sealed, folder.outbound, document.level)
+            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound, document.level))
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
-        name = give_back(document, original, sealed, target)
+        name = outlet.write(document.id, lambda: give_back(document, original, sealed, target))
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
         return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
