@@ -13,8 +13,9 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol
 
@@ -22,9 +23,12 @@ from sealdrop.errors import Retryable
 from sealdrop.model import Sha256
 
 CHUNK_BYTES = 1 << 20
+CHECK_BYTES = 16 << 20  # copied between two looks at what room is left
 TEMPORARY_PREFIX = ".sealdrop-"
 TEMPORARY_SUFFIX = ".tmp"
 ENDING_MAX_BYTES = 16  # what stands behind a name's last dot and is longer is no file type
+
+_ZEROS = bytes(CHUNK_BYTES)
 
 # What link() answers on file systems that have no hard links (FAT, some network shares).
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -147,22 +151,35 @@ def flush(file: BinaryIO) -> None:
     os.fsync(file.fileno())
 
 
-def copy_hashed(source: Readable, target: BinaryIO) -> tuple[int, Sha256]:
-    """Copy the rest of ``source`` to ``target`` in constant memory; return the bytes copied and their SHA-256."""
+def copy_hashed(source: Readable, target: BinaryIO, *, check: Callable[[], None] = lambda: None) -> tuple[int, Sha256]:
+    """Copy the rest of ``source`` to the new file ``target`` in constant memory; return its bytes and their SHA-256.
+
+    Blocks that hold nothing but zeros become holes: a file that claims gigabytes and holds nothing takes no room.
+    ``check`` is called now and then, before more is written; what it raises ends the copy.
+    """
     digest = hashlib.sha256()
-    size = 0
+    size = checked = 0
     while chunk := source.read(CHUNK_BYTES):
         digest.update(chunk)
-        target.write(chunk)
+        if chunk == _ZEROS[: len(chunk)]:
+            target.seek(len(chunk), os.SEEK_CUR)
+        else:
+            if size - checked >= CHECK_BYTES:
+                check()
+                checked = size
+            target.write(chunk)
         size += len(chunk)
+    target.truncate(size)  # a hole at the end counts only so
     return size, Sha256(digest.hexdigest())
 
 
-def hash_file(path: Path) -> tuple[int, Sha256]:
-    """Return size and SHA-256 of the file at ``path``, in constant memory."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-        return file.tell(), Sha256(digest.hexdigest())
+def hash_file(file: Path | BufferedReader) -> tuple[int, Sha256]:
+    """Return size and SHA-256 of a file, from its beginning or where it is open, in constant memory."""
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return hash_file(opened)
+    digest = hashlib.file_digest(file, "sha256")
+    return file.tell(), Sha256(digest.hexdigest())
 
 
 def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:

@@ -1,8 +1,9 @@
-"""The two documents that sealdrop writes for programs: the receipt and the reason.
+"""The documents that sealdrop writes for programs: the receipt, the reason and the notice.
 
 ``<name>.receipt.json`` stands beside each sealed PDF and ``<name>.reason.json`` beside each file that was not
-sealed. Their JSON Schemas are in ``docs/schemas``. ``version`` grows with every change of the fields: a program that
-does not know a field must not half understand the record.
+sealed. Of a file that was left in inbound, the ``<name>.reason.json`` in the rejected folder is a notice. Their JSON
+Schemas are in ``docs/schemas``. ``version`` grows with every change of the fields: a program that does not know a field
+must not half understand the record.
 """
 
 import json
@@ -135,6 +136,23 @@ class ReasonRecord(_Record):
     audit: AuditRange
 
 
+class Notice(_Record):
+    """Why a file was left where it is, in inbound: it was never taken over, so there is no document.
+
+    ``name`` is its path below inbound, with ``/``; a byte that is not UTF-8 is shown as ``%`` and two hexadecimal
+    digits. ``token`` is the same in every notice of the same file, and in no other.
+    """
+
+    kind: Literal["sealdrop-notice"] = "sealdrop-notice"
+    version: Literal[1] = 1
+    folder: str
+    name: str
+    token: str = Field(pattern="^[0-9a-f]{16}$")
+    reason: Reason
+    detail: str
+    seen_at: datetime
+
+
 def is_sealed_not_archived(document: Document) -> bool:
     """Return whether the document's seal passed every check, and nothing but its archive deposit is missing."""
     if document.reason is not Reason.ARCHIVE_FAILED or document.verification is None:
@@ -225,7 +243,7 @@ def _audit_range(document: Document) -> AuditRange:
     return AuditRange(first_seq=document.first_seq, last_seq=document.last_seq)
 
 
-def to_bytes(record: Receipt | ReasonRecord) -> bytes:
+def to_bytes(record: Receipt | ReasonRecord | Notice) -> bytes:
     """Return the record as indented UTF-8 JSON with a newline at its end."""
     return record.model_dump_json(indent=2).encode() + b"\n"
 
@@ -244,7 +262,7 @@ def read_receipt(content: bytes) -> Receipt:
         raise NotAReceipt(f"not a receipt that can be read here: {place or 'the file'}: {first['msg']}") from error
 
 
-def schema(of: type[Receipt] | type[ReasonRecord]) -> str:
+def schema(of: type[Receipt] | type[ReasonRecord] | type[Notice]) -> str:
     """Return the JSON Schema of a record, as the text that stands in ``docs/schemas``."""
     content = of.model_json_schema(mode="serialization")
     content["$schema"] = "https://json-schema.org/draft/2020-12/schema"

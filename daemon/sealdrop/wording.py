@@ -6,6 +6,7 @@ For the office, not for programmers: programs read ``<name>.reason.json``. (Long
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 
 from sealdrop.model import CHECK_REASONS, Document, Reason, State
@@ -267,6 +268,49 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
     }
 )
 
+# Of files that are left in inbound, and become no document.
+NOTICE_WORDS: Mapping[Reason, Words] = MappingProxyType(
+    {
+        Reason.SYMLINK: Words(
+            "It is a shortcut (symbolic link) to a file, not the file itself, and shortcuts are never followed.",
+            "Remove the shortcut, and copy the document itself into the folder.",
+            "C'est un raccourci (lien symbolique) vers un fichier, et non le fichier : les raccourcis ne sont jamais suivis.",
+            "Supprimez le raccourci et copiez le document lui-même dans le dossier.",
+        ),
+        Reason.HARD_LINK: Words(
+            "The same file also stands under another name (hard link), under which somebody could still change it.",
+            "Remove this file, and put a real copy of the document into the folder.",
+            "Le même fichier existe aussi sous un autre nom (lien physique), sous lequel il pourrait encore être modifié.",
+            "Supprimez ce fichier et placez une véritable copie du document dans le dossier.",
+        ),
+        Reason.SPECIAL_FILE: Words(
+            "It is a folder or another thing that is not a document and is not looked into.",
+            "Remove it, and put the PDF itself directly into the folder.",
+            "C'est un dossier, ou autre chose qui n'est pas un document, et son contenu n'est pas examiné.",
+            "Supprimez-le et placez le PDF lui-même directement dans le dossier.",
+        ),
+        Reason.FILE_UNREADABLE: Words(
+            "The service is not allowed to open it, or its content cannot be read.",
+            "Remove it and copy the document once more; if that does not help, ask your administrator.",
+            "Le service n'est pas autorisé à l'ouvrir, ou son contenu ne peut pas être lu.",
+            "Supprimez-le et copiez à nouveau le document ; si cela ne suffit pas, adressez-vous à votre administrateur.",
+        ),
+        Reason.FILE_CHANGED: Words(
+            "It has not been finished for a long time: it keeps changing, or some program still has it open.",
+            "Close the document in every program; it is then taken by itself. If nobody works on it, copy it once more.",
+            "Il n'est pas terminé depuis longtemps : il change sans cesse, ou un programme le garde ouvert.",
+            "Fermez le document dans tous les logiciels : il sera alors pris en charge. Si personne n'y travaille, copiez-le à nouveau.",
+        ),
+        Reason.NAME_INVALID: Words(
+            "Its name holds characters that are not written as they should be, so it cannot be put on record.",
+            "Give it another name, of letters, digits, spaces and hyphens; it is then taken by itself.",
+            "Son nom contient des caractères mal codés : il ne peut pas être enregistré.",
+            "Renommez-le avec des lettres, des chiffres, des espaces et des tirets : il sera alors pris en charge.",
+        ),
+        Reason.TOO_LARGE: WORDS[Reason.TOO_LARGE],
+    }
+)
+
 _SEAL_CHECK = Words(
     "The document came back from the sealing service, but what came back did not pass our checks, so it is not handed out.",
     _ADMIN_EN,
@@ -324,6 +368,32 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
         details += _lines(f"To have it tried again / pour une nouvelle tentative : sealdrop retry {document.id}")
     name = _shown(document.name.rpartition("/")[2])
     return "\n".join([name, "", *english, "", *french, "", *details, ""])
+
+
+def notice_text(folder: str, name: str, reason: Reason, detail: str, *, token: str, seen_at: datetime) -> str:
+    """Return the text of the ``<name>.reason.txt`` of a file that was left in inbound."""
+    words = NOTICE_WORDS[reason]
+    english = [
+        "ENGLISH",
+        *_lines(f"This file was not sealed. {words.wrong_en}"),
+        *_lines(f"What you can do: {words.advice_en}"),
+        *_lines("It was left where it is, in the inbound folder: nothing was moved, changed or sent."),
+        *_lines("This note goes away by itself when the file has been taken or removed."),
+    ]
+    french = [
+        "FRANÇAIS",
+        *_lines(f"Ce fichier n'a pas été cacheté. {words.wrong_fr}"),
+        *_lines(f"Ce que vous pouvez faire : {words.advice_fr}"),
+        *_lines("Il est resté à sa place, dans le dossier de dépôt : rien n'a été déplacé, modifié ni envoyé."),
+        *_lines("Cet avis disparaît de lui-même dès que le fichier est pris en charge ou supprimé."),
+    ]
+    details = [
+        "DETAILS / DÉTAILS",
+        *_lines(f"{reason}: {detail}"),
+        *_lines(f"Folder {folder}, {name}"),
+        f"Notice {token}, {seen_at:%Y-%m-%d %H:%M:%S} UTC",
+    ]
+    return "\n".join([_shown(name.rpartition("/")[2]), "", *english, "", *french, "", *details, ""])
 
 
 def _lines(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from documents import DIGEST, document, verified
 from sealdrop.model import Reason, State
 from sealdrop.receipt import (
     NotAReceipt,
+    Notice,
     ReasonRecord,
     Receipt,
     read_receipt,
@@ -23,8 +24,11 @@ from sealdrop.receipt import (
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
 
 
-@pytest.mark.parametrize(("kind", "name"), [(Receipt, "receipt.schema.json"), (ReasonRecord, "reason.schema.json")])
-def test_the_schemas_in_docs_are_up_to_date(kind: type[Receipt] | type[ReasonRecord], name: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [(Receipt, "receipt.schema.json"), (ReasonRecord, "reason.schema.json"), (Notice, "notice.schema.json")],
+)
+def test_the_schemas_in_docs_are_up_to_date(kind: type[Receipt] | type[ReasonRecord] | type[Notice], name: str) -> None:
     """docs/schemas holds what the program writes by."""
     assert (SCHEMAS / name).read_text() == schema(kind)
     jsonschema.Draft202012Validator.check_schema(json.loads(schema(kind)))

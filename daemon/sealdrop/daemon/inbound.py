@@ -3,13 +3,18 @@
 It looks when it is woken, when the sweep is due, and when a file that was not complete may have become so.
 """
 
+import errno
+import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
+from sealdrop.daemon.complaints import Complaints
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.room import Room
 from sealdrop.daemon.standing import Standing
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
@@ -19,12 +24,22 @@ from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.model import Document, DocumentId, FileIdentity, Reason, State, new_document_id
 from sealdrop.pipeline import intake
-from sealdrop.pipeline.watch import Sightings, Watch, list_files
+from sealdrop.pipeline.below import status_below
+from sealdrop.pipeline.listen import Watch
+from sealdrop.pipeline.mounts import Mount
+from sealdrop.pipeline.watch import GONE, LeftOut, Sightings, list_files
 from sealdrop.spool import Spool
 
 BATCH = 32  # files whose rows are committed together; a lone file never waits for others
+CHUNK = 256  # files of the sweep that are looked at before those come first again that events name or that are due
 LONGEST_SLEEP_S = 60.0
-MAX_COMPLAINTS = 1_000
+TROUBLED_SLEEP_S = 2.0
+ROOM_SLEEP_S = 2.0
+MAX_EMPTY = 1_000
+BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
+# What may be so for an instant only: a program that gives a file its name by a second link, or still writes it.
+PASSING = frozenset({Reason.HARD_LINK, Reason.TOO_LARGE})
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class InboundWorker:
@@ -40,6 +55,7 @@ class InboundWorker:
         ledger: Ledger,
         recorder: Recorder,
         troubles: Troubles,
+        room: Room,
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
@@ -54,7 +70,9 @@ class InboundWorker:
         self._clock = clock
         self._log = log
         self._on_fatal = on_fatal
-        self._sightings = Sightings(settle_s=self._folder.settle_s, incomplete_s=self._folder.incomplete_s)
+        self._sightings = Sightings(
+            self._folder.inbound, settle_s=self._folder.settle_s, incomplete_s=self._folder.incomplete_s
+        )
         self._watch = Watch(
             self._folder.inbound, subfolders=self._folder.subfolders, wake=self._wake_up, sweep=self.sweep
         )
@@ -63,7 +81,18 @@ class InboundWorker:
         self._stopping = threading.Event()
         self._troubles = troubles
         self._subject = f"folder {name} inbound"
-        self._complaints: dict[str, tuple[FileIdentity | None, Reason]] = {}
+        self._room = room
+        self._without_room: set[Path] = set()
+        self._mount = Mount(self._folder.inbound)
+        self._complaints = Complaints(
+            name, self._folder.inbound, self._folder.rejected, config.service.state_dir, troubles, clock, log
+        )
+        self._hinted: set[Path] = set()
+        self._listing: Iterator[Path] | None = None
+        # Empty folders with the name of a PDF: those that were there before, and those that this sweep has found.
+        self._empty_folders: set[Path] = set()
+        self._found_empty: set[Path] = set()
+        self._is_loaded = False
         self._standing = Standing(self._folder.inbound, spool, ledger, log)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
 
@@ -99,56 +128,123 @@ class InboundWorker:
             self._watch.stop()
 
     def _work_until_stopped(self) -> None:
-        first = True
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                if first:
-                    self._standing.load(self.name, subfolders=self._folder.subfolders)
-                    first = False
-                self._round()
+                sleep_s = self._round()
             except Fatal:
                 raise
             except (OSError, Retryable) as error:
                 self._unreachable(error)
+                sleep_s = self._interrupted()
             except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
                 self._log.error(EventName.WORKER_TROUBLED, worker=self._thread.name, error=str(error), exc_info=True)
-            next_due = self._sightings.next_due()
-            sleep_s = LONGEST_SLEEP_S if next_due is None else max(next_due - self._clock.monotonic(), 0.05)
-            self._woken.wait(min(sleep_s, LONGEST_SLEEP_S))
+                sleep_s = self._interrupted()
+            if sleep_s > 0:
+                self._woken.wait(sleep_s)
 
-    def _round(self) -> None:
-        """Look at what may be complete, and take it over."""
-        hinted = self._watch.take_hints()
-        if self._sweep_due.is_set():
-            self._sweep_due.clear()
-            self._listen()
-            vanished = set(self._sightings.paths())
-            self._take_complete(self._listed(vanished), hinted)
-            if self._stopping.is_set():
-                return
-            for path in vanished:
-                self._sightings.forget(path)
-        else:
-            due = hinted.union(self._sightings.due(self._clock.monotonic()))
-            self._take_complete(due, hinted)
+    def _interrupted(self) -> float:
+        """Have everything looked at anew, in a while, whatever wakes us."""
+        self._listing = None
+        self._sweep_due.set()
+        self._stopping.wait(TROUBLED_SLEEP_S)
+        return 0.0
+
+    def _round(self) -> float:
+        """Look at some of what may be complete, and take it over; return how long there is nothing to do.
+
+        What an event named and what has become due comes first, then a part of the sweep: so the first file is on its
+        way, however many lie there, and each is looked at once or twice, however many wait.
+        """
+        self._check_folder()
+        if not self._is_loaded:
+            self._standing.load(self.name, subfolders=self._folder.subfolders)
+            self._complaints.load()
+            self._is_loaded = True
+        why = self._room.lacks()
+        if why is not None:
+            self._room.wanted(self.name, why)
+            return ROOM_SLEEP_S
+        if self._listing is None and self._sweep_due.is_set():
+            self._begin_sweep()
+        self._hinted = self._hinted or self._watch.take_hints()
+        hinted = {self._hinted.pop() for _ in range(min(CHUNK, len(self._hinted)))}
+        self._take_complete(hinted, hinted)
+        self._take_complete(self._sightings.due(self._clock.monotonic(), CHUNK), set())
+        if self._listing is not None and not self._sightings.crowded:
+            self._go_on_sweeping(self._listing)
         inbound = str(self._folder.inbound)
         self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
+        if not self._without_room:
+            self._room.enough(self.name)
+        return 0.0 if self._complaints.settle() else self._idle_s()
 
-    def _listed(self, vanished: set[Path]) -> Iterable[Path]:
-        for path in list_files(self._folder.inbound, subfolders=self._folder.subfolders):
-            vanished.discard(path)
-            yield path
+    def _idle_s(self) -> float:
+        goes_on = not self._sightings.crowded if self._listing is not None else self._sweep_due.is_set()
+        if self._hinted or goes_on:
+            return 0.0
+        next_due = self._sightings.next_due()
+        if next_due is None:
+            return LONGEST_SLEEP_S
+        return min(max(next_due - self._clock.monotonic(), 0.0), LONGEST_SLEEP_S)
+
+    def _check_folder(self) -> None:
+        """Pass if the folder is there and its originals can be removed: what could only be copied is better left.
+
+        Raises:
+            OSError: it is not.
+        """
+        self._mount.check()
+        self._folder.inbound.stat()
+        if not os.access(self._folder.inbound, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "it is read-only, so that nothing could be removed from it")
+
+    def _begin_sweep(self) -> None:
+        self._sweep_due.clear()
+        self._listen()
+        self._complaints.sweep_begins()
+        subfolders = self._folder.subfolders
+        self._listing = list_files(self._folder.inbound, subfolders=subfolders, left_out=self._leave_out)
+
+    def _go_on_sweeping(self, listing: Iterator[Path]) -> None:
+        part = list(islice(listing, CHUNK))
+        self._take_complete(part, set())
+        if len(part) == CHUNK or self._stopping.is_set():
+            return
+        self._listing = None
+        self._complaints.sweep_ended()
+        self._empty_folders &= self._found_empty
+        self._found_empty = set()
+        self._without_room &= self._sightings.paths()
+
+    def _leave_out(self, path: Path, why: LeftOut) -> None:
+        """Say why nothing in a folder is taken."""
+        if why is LeftOut.EMPTY and path not in self._empty_folders:
+            if len(self._empty_folders) < MAX_EMPTY:
+                self._empty_folders.add(path)
+                self._found_empty.add(path)
+            return  # somebody may just be copying it: it is told by the next sweep
+        self._found_empty.add(path)
+        reason = Reason.FILE_UNREADABLE if why is LeftOut.UNREADABLE else Reason.SPECIAL_FILE
+        self._complaints.tell(path, reason, why.value)
 
     def _listen(self) -> None:
         """Start listening for events, again if the last listener died; without events the sweep does it all."""
-        if self._watch.is_alive:
-            return
-        self._watch.stop()
+        subject = f"folder {self.name} events"
+        error = "some sub-folders cannot be watched"
         try:
-            self._watch.start()
-        except OSError as error:
-            self._log.warning(EventName.WATCH_UNAVAILABLE, folder=self.name, error=str(error))
+            if not self._watch.is_alive:
+                self._watch.stop()
+                self._watch.start()
+            if not self._watch.has_gaps:
+                self._troubles.over(subject, EventName.WATCH_AVAILABLE, folder=self.name)
+                return
+        except OSError as failure:
+            error = failure.strerror or str(failure)
+        text = (
+            f"no file events for {self._folder.inbound}, its files are found every {self._folder.sweep_s:g} s: {error}"
+        )
+        self._troubles.tell(subject, text, EventName.WATCH_UNAVAILABLE, folder=self.name, error=error)
 
     def _take_complete(self, paths: Iterable[Path], hinted: set[Path]) -> None:
         batch: list[Document] = []
@@ -167,36 +263,81 @@ class InboundWorker:
 
     def _consider(self, path: Path, batch: Sequence[Document], *, hinted: bool) -> Document | None:
         """Take the file over if it is complete; return what is to be put on record."""
+        now = self._clock.monotonic()
         try:
-            if self._standing.recognises(path, FileIdentity.of(path.lstat())):
+            status = status_below(self._folder.inbound, path.relative_to(self._folder.inbound))
+            identity = FileIdentity.of(status)
+            unfit = intake.unfit_for(str(path), status)
+            if unfit is not None and (
+                unfit.reason not in PASSING or self._complaints.has_told(path, unfit.reason, identity)
+            ):
+                self._sightings.forget(path)
+                self._complaints.tell(path, unfit.reason, unfit.detail, identity)
                 return None
-            seen = self._sightings.complete(path, now=self._clock.monotonic(), hinted=hinted)
-            if seen is None or any(document.identity == seen for document in batch):
-                return None  # in the batch: it was renamed since it was copied
-        except (FileNotFoundError, NotADirectoryError):
-            self._sightings.forget(path)
+            if self._standing.recognises(path, identity):
+                return None
+            seen = self._sightings.complete(path, now=now, hinted=hinted)
+        except BlockingIOError:
+            self._sightings.wait(path, now=now)
             return None
         except OSError as error:
-            name = str(path.relative_to(self._folder.inbound))
-            detail = error.strerror or "it cannot be read"
-            self._complain(intake.NotTaken(name, Reason.FILE_UNREADABLE, detail), None)
+            self._sightings.forget(path)
+            if error.errno in GONE or isinstance(error, FileNotFoundError):
+                self._without_room.discard(path)
+                self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
+            else:
+                self._complaints.tell(path, Reason.FILE_UNREADABLE, error.strerror or "it cannot be read")
             return None
-        return self._take(path, seen)
+        if seen is None:
+            if self._sightings.is_overdue(path, now):
+                self._complaints.tell(path, Reason.FILE_CHANGED, "it has not been complete for a long time")
+            return None
+        if any(document.identity == seen for document in batch):
+            return None  # it was renamed since it was copied
+        # What a file claims and does not hold (holes) takes no room in the spool either.
+        return self._take_if_room(path, seen, min(status.st_size, status.st_blocks * BLOCK_BYTES))
+
+    def _take_if_room(self, path: Path, seen: FileIdentity, need_bytes: int) -> Document | None:
+        """Take the file over; if there is no room for it, it waits, and smaller ones go past it."""
+        why = self._room.lacks(need_bytes)
+        if why is None:
+            try:
+                document = self._take(path, seen)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                why = error.strerror or str(error)
+            else:
+                self._without_room.discard(path)
+                return document
+        self._without_room.add(path)
+        self._room.wanted(self.name, why)
+        self._sightings.wait(path, now=self._clock.monotonic(), delay_s=ROOM_SLEEP_S)
+        return None
+
+    def _check_room(self) -> None:
+        why = self._room.lacks()
+        if why is not None:
+            raise OSError(errno.ENOSPC, why)
 
     def _take(self, path: Path, seen: FileIdentity) -> Document | None:
         document_id = new_document_id(self._clock.now())
-        self._spool.make(document_id)
+        copy = self._spool.original(document_id)
+        taken: intake.Taken | intake.NotTaken | intake.Unsettled | None = None
         try:
-            taken = intake.take(self._folder.inbound, path, self._spool.original(document_id), seen=seen)
-        except BaseException:
-            self._spool.remove(document_id)
-            raise
-        if isinstance(taken, intake.Taken):
-            return self._document(document_id, taken)
-        self._spool.remove(document_id)
+            self._spool.make(document_id)
+            taken = intake.take(self._folder.inbound, path, copy, seen=seen, check=self._check_room)
+        finally:
+            if not isinstance(taken, intake.Taken):
+                self._spool.remove(document_id)
+        self._sightings.forget(path)
         if isinstance(taken, intake.NotTaken):
-            self._complain(taken, seen)
-        return None
+            self._complaints.tell(path, taken.reason, taken.detail, seen)
+            return None
+        if isinstance(taken, intake.Unsettled):
+            self._sightings.wait(path, now=self._clock.monotonic())
+            return None
+        return self._document(document_id, taken)
 
     def _document(self, document_id: DocumentId, taken: intake.Taken) -> Document:
         now = self._clock.now()
@@ -233,17 +374,7 @@ class InboundWorker:
         self._standing.remove(batch)
         for document in batch:
             self._unclaimed.taken_over(document.sha256)
-
-    def _complain(self, file: intake.NotTaken, seen: FileIdentity | None) -> None:
-        """Log why a file is left where it is, once for each state of the file."""
-        if self._complaints.get(file.name) == (seen, file.reason):
-            return
-        if len(self._complaints) >= MAX_COMPLAINTS:
-            self._complaints.clear()
-        self._complaints[file.name] = (seen, file.reason)
-        self._log.warning(
-            EventName.FILE_NOT_TAKEN, folder=self.name, name=file.name, reason=file.reason, detail=file.detail
-        )
+            self._complaints.taken(document.name)
 
     def _unreachable(self, error: Exception) -> None:
         path = str(self._folder.inbound)

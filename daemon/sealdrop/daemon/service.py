@@ -19,8 +19,10 @@ from sealdrop.daemon.duties import CLAIM, duties, lease_s
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.line import AccountLine
+from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
+from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import (
     audit_folder,
@@ -47,7 +49,8 @@ from sealdrop.spool import Spool
 LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
 TRAIL_STOP_S = 10.0
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
-DELIVERED_FROM = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING)  # by one worker for each folder
+# Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
+OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
 
 
 class Daemon:
@@ -89,6 +92,7 @@ class Daemon:
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
+        self._room = Room(config.service.state_dir, config.service.min_free_mib, self._troubles)
         self._schedule = Schedule()
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
@@ -142,8 +146,9 @@ class Daemon:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
+        outlets = {(name, state): self._outlet(name, state) for name in self.config.folders for state in OUTLETS}
         stages = LocalStages(
-            self.config, self._spool, self._jails, self._ledger, self._recorder, self._clock, self._rng
+            self.config, self._spool, self._jails, self._ledger, self._recorder, outlets, self._clock, self._rng
         )
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
@@ -152,7 +157,11 @@ class Daemon:
         self._pump("validate suspects", stages.validate, State.RECEIVED, suspect=True, limit=1)
         self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=1)
         for name, folder in self.config.folders.items():
-            self._pump(f"deliver {name}", stages.deliver, *DELIVERED_FROM, folder=name)
+            for state, place in OUTLETS.items():
+                closed_s = outlets[name, state].closed_s
+                # Whoever gives failed documents back fetches them too: no copy is fetched while it is being cleared.
+                states = (state, State.RETRYING) if state is State.FAILED else (state,)
+                self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
             inbound = self._inbound_worker(name)
             self._inbound.append(inbound)
             self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
@@ -170,6 +179,11 @@ class Daemon:
                     closed_s=closed_s,
                 )
 
+    def _outlet(self, name: str, state: State) -> Outlet:
+        place = OUTLETS[state]
+        path = dict(self.config.folders[name].places())[place]
+        return Outlet(name, place, path, self.config.service.state_dir, self._troubles, self._clock)
+
     def _inbound_worker(self, name: str) -> InboundWorker:
         return InboundWorker(
             name,
@@ -180,6 +194,7 @@ class Daemon:
             self._ledger,
             self._recorder,
             self._troubles,
+            self._room,
             self._clock,
             self._log,
             self._broken,

@@ -1,9 +1,10 @@
 """What happens on this machine: validating, verifying, delivering, giving back, and fetching back for another try."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic import JsonValue
@@ -13,6 +14,7 @@ from sealdrop.clock import Clock
 from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
 from sealdrop.daemon.jails import Jails
+from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
@@ -30,6 +32,7 @@ EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one
 EARLIER_LONGEST_S = 30.0
 LONGEST = timedelta(seconds=150)  # that one document may take here: 20 s, and waiting for a child
 BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
+UNWRITABLE = Backoff(first_s=1.0, longest_s=8.0)
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
@@ -42,6 +45,7 @@ class LocalStages:
     jails: Jails
     ledger: LedgerReader
     recorder: Recorder
+    outlets: Mapping[tuple[str, State], Outlet]
     clock: Clock
     rng: random.Random
 
@@ -71,6 +75,10 @@ class LocalStages:
                 step = stage(document)
             except Fatal:
                 raise
+            except Unwritable as error:
+                # Its folder's fault, not its own; the outlet sees to it that few are tried while that lasts.
+                delay_s = UNWRITABLE.delay_s(document.attempts + 1, self.rng) if error.tried else 0.0
+                step = self.recorder.later(document, delay_s, error if error.tried else None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
                 delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
                 step = self.recorder.later(document, delay_s, error)
@@ -168,15 +176,16 @@ class LocalStages:
         folder = self.config.folders[document.folder]
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
+        outlet = self.outlets[document.folder, document.state]
         if document.state is State.VERIFIED:
-            name = deliver(document, sealed, folder.outbound)
+            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound))
             if document.retries:
                 clear_failed(document, sealed, folder.failed)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
-        name = give_back(document, original, sealed, target)
+        name = outlet.write(document.id, lambda: give_back(document, original, sealed, target))
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
         return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
 
@@ -188,10 +197,11 @@ class LocalStages:
         original = self.spool.original(document.id)
         folder = self.config.folders[document.folder]
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
+        outlet = self.outlets[document.folder, State.FAILED]
         twin = self.ledger.twin_of(document) if folder.duplicates != "seal-again" else None
         if twin is not None:
             detail = f"the same content was dropped again, as document {twin.id}, which is {twin.state}"
-        elif not fetch_back(document, self.spool.make(document.id) / original.name, folder.failed):
+        elif not outlet.write(document.id, lambda: self._fetch(document, folder.failed)):
             detail = f"its original no longer stands in the failed folder as {document.published_name!r}"
         else:
             return self.recorder.move(
@@ -209,6 +219,10 @@ class LocalStages:
         if original.exists():
             return step  # fetched by an earlier try, so it has to be given back
         return replace(step, after=replace(step.after, due_at=None))
+
+    def _fetch(self, document: Document, failed: Path) -> bool:
+        self.spool.make(document.id)
+        return fetch_back(document, self.spool.original(document.id), failed)
 
 
 def _failure(document: Document, report: Verification) -> tuple[Reason | None, str]:

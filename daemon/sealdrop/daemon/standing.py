@@ -17,6 +17,7 @@ from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.model import Document, FileIdentity
 from sealdrop.pipeline import intake
+from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.pipeline.watch import list_leftovers
 from sealdrop.spool import Spool
 
@@ -66,7 +67,8 @@ class Standing:
         """Return whether the file is one that was taken over before; if so, it is removed now if it can be.
 
         Raises:
-            OSError: it cannot be read.
+            BlockingIOError: somebody holds a lease on it.
+            OSError: it cannot be read, or is another file by now.
         """
         document = self._find(path, identity)
         if document is None:
@@ -87,7 +89,9 @@ class Standing:
         if not alike:
             return None
         # A file that was put there since may have been given the very inode of the one that is gone.
-        _, sha256 = hash_file(path)
+        relative = path.relative_to(self._inbound)
+        with folder_below(self._inbound, relative.parent) as folder, open_regular(relative.name, folder=folder) as file:
+            _, sha256 = hash_file(file)
         return next((document for document in alike if document.sha256 == sha256), None)
 
     def _may_go(self, document: Document) -> bool:

@@ -32,6 +32,7 @@ from sealdrop.durable import (
 )
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.model import Document, Sha256
+from sealdrop.pipeline.below import open_regular
 from sealdrop.receipt import (
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
@@ -247,13 +248,23 @@ def _stands(path: Path, piece: Piece, document: Document) -> bool:
         raise _Taken
     if isinstance(piece.content, bytes):
         # Not compared byte by byte: another version of sealdrop may have written it.
-        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in path.read_bytes()
+        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in _content(path)
     else:
         size_bytes = piece.content.stat().st_size
-        ours = status.st_size == size_bytes and hash_file(path) == (size_bytes, piece.sha256)
+        ours = status.st_size == size_bytes and _digest(path) == (size_bytes, piece.sha256)
     if not ours:
         raise _Taken
     return True
+
+
+def _content(path: Path) -> bytes:
+    with open_regular(path) as file:
+        return file.read(COMPANION_MAX_BYTES)
+
+
+def _digest(path: Path) -> tuple[int, Sha256]:
+    with open_regular(path) as file:
+        return hash_file(file)
 
 
 def names_for(document: Document, longest_suffix: str) -> Iterator[str]:

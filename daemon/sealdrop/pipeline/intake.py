@@ -19,11 +19,10 @@ that is the time between two system calls.
 import errno
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sealdrop.config import LARGEST_DOCUMENT_MIB
 from sealdrop.durable import (
@@ -36,13 +35,18 @@ from sealdrop.durable import (
     temporary_name,
 )
 from sealdrop.model import DocumentId, FileIdentity, Reason, Sha256
+from sealdrop.pipeline.below import folder_below, open_file
 from sealdrop.pipeline.writers import Writer, writer_of
 
 NAME_MAX_BYTES = 255
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 LARGEST_BYTES = LARGEST_DOCUMENT_MIB << 20  # no folder can be told to accept more, so no spool need hold it
-
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class NotTaken:
-    """The file stays where it is, and why."""
+    """The file stays where it is, and why; ``name`` is as Python gives it, whatever its bytes are."""
 
     name: str
     reason: Reason
@@ -79,11 +83,14 @@ class Removal(Enum):
     REPLACED = "replaced"
 
 
-def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken | NotTaken | Unsettled:
+def take(
+    inbound: Path, path: Path, copy: Path, *, seen: FileIdentity, check: Callable[[], None] = lambda: None
+) -> Taken | NotTaken | Unsettled:
     """Copy the file at ``path``, below ``inbound``, to the new file ``copy``, durably, and return its facts.
 
     The original is left alone. Nothing but a regular file with a single name is taken, and only in the state
-    ``seen``. Of a file that grows, no more is copied than that.
+    ``seen``. Of a file that grows, no more is copied than that. ``check`` is called now and then while it is copied,
+    and raises an OSError if there is no room for more.
 
     Raises:
         OSError: the copy could not be written (disk full, ...): nothing was taken.
@@ -92,19 +99,14 @@ def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken 
     name = "/".join(relative.parts)
     partial = copy.with_suffix(".part")  # only what is whole has the name of a copy
     try:
-        name.encode()
-    except UnicodeEncodeError:
-        shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-        return NotTaken(shown, Reason.NAME_INVALID, "the name is not valid UTF-8")
-    try:
-        with _folder_of(inbound, relative) as folder:
+        with folder_below(inbound, relative.parent) as folder:
             status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
-            unfit = _unfit(name, status)
+            unfit = unfit_for(name, status)
             if unfit is not None:
                 return unfit
-            source = os.open(relative.name, _FILE_FLAGS, dir_fd=folder)
+            source = open_file(relative.name, folder=folder)
     except (FileNotFoundError, NotADirectoryError, BlockingIOError):
-        return Unsettled(name)
+        return Unsettled(name)  # also if a link to a folder has taken the place of a folder on the way
     except PermissionError:
         return NotTaken(name, Reason.FILE_UNREADABLE, "the service may not read this file")
     except OSError as error:
@@ -113,7 +115,7 @@ def take(inbound: Path, path: Path, copy: Path, *, seen: FileIdentity) -> Taken 
         if FileIdentity.of(os.fstat(source)) != seen:
             return Unsettled(name)
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
-            size_bytes, sha256 = copy_hashed(_Original(source, seen.size_bytes), target)
+            size_bytes, sha256 = copy_hashed(_Original(source, seen.size_bytes), target, check=check)
             flush(target)
         if size_bytes == seen.size_bytes and FileIdentity.of(os.fstat(source)) == seen:
             partial.rename(copy)
@@ -162,7 +164,7 @@ def remove_original(inbound: Path, name: str, identity: FileIdentity, document: 
     aside = temporary_name(document)
     device = inbound.stat().st_dev
     try:
-        with _folder_of(inbound, relative) as folder:
+        with folder_below(inbound, relative.parent) as folder:
             if _exists(folder, aside):  # left by an earlier try; renaming onto it would destroy what it holds
                 _settle_aside(folder, aside, relative.name, identity)
             if _identity(folder, relative.name) != identity:
@@ -184,7 +186,7 @@ def finish_removal(aside: Path, name: str, identity: FileIdentity) -> Removal:
     Raises:
         OSError: it could not be removed, or somebody has it open for writing.
     """
-    with _folder_of(aside.parent, Path(aside.name)) as folder:
+    with folder_below(aside.parent, PurePath()) as folder:
         return _settle_aside(folder, aside.name, Path(name).name, identity)
 
 
@@ -235,7 +237,7 @@ def _exists(folder: int, name: str) -> bool:
 
 def _is_being_written(folder: int, name: str) -> bool:
     try:
-        fd = os.open(name, _FILE_FLAGS, dir_fd=folder)
+        fd = open_file(name, folder=folder)
     except BlockingIOError:  # somebody holds a lease on it, as file servers do for their clients
         return True
     except OSError:
@@ -246,28 +248,19 @@ def _is_being_written(folder: int, name: str) -> bool:
         os.close(fd)
 
 
-def _unfit(name: str, status: os.stat_result) -> NotTaken | None:
+def unfit_for(name: str, status: os.stat_result) -> NotTaken | None:
+    """Return why a file of which lstat says ``status`` is not taken whatever is in it, or None."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return NotTaken(name, Reason.NAME_INVALID, "the name is not valid UTF-8")
     if stat.S_ISLNK(status.st_mode):
         return NotTaken(name, Reason.SYMLINK, "it is a symbolic link, which is never followed")
     if not stat.S_ISREG(status.st_mode):
-        return NotTaken(name, Reason.SPECIAL_FILE, "it is not a regular file")
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "something else than a file")
+        return NotTaken(name, Reason.SPECIAL_FILE, f"it is {kind}")
     if status.st_nlink != 1:
         return NotTaken(name, Reason.HARD_LINK, f"the file has {status.st_nlink} names (hard links)")
     if status.st_size > LARGEST_BYTES:
         return NotTaken(name, Reason.TOO_LARGE, f"it has {status.st_size} bytes, more than any folder accepts")
     return None
-
-
-@contextmanager
-def _folder_of(inbound: Path, relative: Path) -> Iterator[int]:
-    """Yield a descriptor of the folder that holds ``relative`` below ``inbound``; no link is followed on the way."""
-    fd = os.open(inbound, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for part in relative.parts[:-1]:
-            if part == "..":
-                raise FileNotFoundError(f"{relative} leaves the inbound folder")
-            parent, fd = fd, os.open(part, _FOLDER_FLAGS, dir_fd=fd)
-            os.close(parent)
-        yield fd
-    finally:
-        os.close(fd)

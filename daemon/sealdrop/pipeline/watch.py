@@ -17,30 +17,29 @@ What is taken is the state of the file that was looked at: intake is told its id
 Files that were there at the start obey the same rules.
 """
 
+import errno
+import heapq
 import os
 import stat
-import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from fnmatch import fnmatch
-from pathlib import Path
-
-from watchdog.events import DirCreatedEvent, DirMovedEvent, FileClosedEvent, FileMovedEvent, FileSystemEvent
-from watchdog.events import FileSystemEventHandler as EventHandler
-from watchdog.observers.inotify import InotifyObserver
+from pathlib import Path, PurePath
 
 from sealdrop.durable import is_temporary
 from sealdrop.model import FileIdentity
+from sealdrop.pipeline.below import folder_below, open_file
 from sealdrop.pipeline.writers import Writer, writer_of
 
 IGNORED = ("~$*", "*.part", "*.tmp", "*.filepart", "*.crdownload", "*.swp")
 EDGE_BYTES = 1024  # where the header and the end of a PDF are looked for (ISO 32000-1, annex H.3, notes 13 and 18)
 MAX_SIGHTINGS = 10_000  # files remembered at a time in one folder; the others wait for their turn on disk
-MAX_HINTS = 10_000
 MAX_DEPTH = 64
+# What opening a file or folder answers that has just gone, or in whose place or on whose way a link or a file stands.
+GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+OVERDUE = 10  # times the incomplete time after which somebody is told of a file that is still not complete
 
 
 def is_ignored(name: str) -> bool:
@@ -48,16 +47,28 @@ def is_ignored(name: str) -> bool:
     return name.startswith(".") or any(fnmatch(name.lower(), pattern) for pattern in IGNORED)
 
 
-def list_files(inbound: Path, *, subfolders: bool) -> Iterator[Path]:
+class LeftOut(Enum):
+    """Why nothing in a folder is taken; ``EMPTY`` is told only of one with the name of a PDF."""
+
+    NOT_ENTERED = "it is a folder, and sub-folders are not looked into here"
+    TOO_DEEP = f"it lies more than {MAX_DEPTH} folders deep"
+    UNREADABLE = "it is a folder that the service may not read"
+    EMPTY = "it is an empty folder with the name of a PDF"
+
+
+def list_files(
+    inbound: Path, *, subfolders: bool, left_out: Callable[[Path, LeftOut], None] = lambda _, __: None
+) -> Iterator[Path]:
     """Yield what lies in ``inbound`` and is not ignored, deepest folders last, without following links.
 
-    Whatever is not a folder is yielded, so that somebody can say why it is not taken. A folder that vanishes or
-    cannot be read while we look is passed over; ``inbound`` itself must be readable.
+    Whatever is not a folder is yielded, so that somebody can say why it is not taken. ``left_out`` is called with
+    each folder whose files are not. A folder that vanishes while we look is passed over; ``inbound`` itself must be
+    readable.
 
     Raises:
         OSError: ``inbound`` cannot be listed.
     """
-    for path, is_folder in _walk(inbound, subfolders=subfolders):
+    for path, is_folder in _walk(inbound, subfolders=subfolders, left_out=left_out):
         if not is_folder and not is_ignored(path.name):
             yield path
 
@@ -68,24 +79,39 @@ def list_leftovers(inbound: Path, *, subfolders: bool) -> Iterator[Path]:
     Raises:
         OSError: ``inbound`` cannot be listed.
     """
-    return (path for path, _ in _walk(inbound, subfolders=subfolders) if is_temporary(path.name))
+    walk = _walk(inbound, subfolders=subfolders, left_out=lambda _, __: None)
+    return (path for path, _ in walk if is_temporary(path.name))
 
 
-def _walk(inbound: Path, *, subfolders: bool) -> Iterator[tuple[Path, bool]]:
+def _walk(inbound: Path, *, subfolders: bool, left_out: Callable[[Path, LeftOut], None]) -> Iterator[tuple[Path, bool]]:
     """Yield every entry of every folder that is not ignored, and whether it is a folder."""
-    waiting = deque([(inbound, 0)])
+    waiting = deque([PurePath()])
     while waiting:
-        folder, depth = waiting.popleft()
+        relative = waiting.popleft()
+        folder = inbound / relative
+        is_empty = True
         try:
-            with os.scandir(folder) as entries:
+            with folder_below(inbound, relative) as fd, os.scandir(fd) as entries:
                 for entry in entries:
+                    is_empty = False
                     is_folder = entry.is_dir(follow_symlinks=False)
                     yield folder / entry.name, is_folder
-                    if is_folder and subfolders and depth < MAX_DEPTH and not is_ignored(entry.name):
-                        waiting.append((folder / entry.name, depth + 1))
-        except OSError:
+                    if not is_folder or is_ignored(entry.name):
+                        continue
+                    if not subfolders:
+                        left_out(folder / entry.name, LeftOut.NOT_ENTERED)
+                    elif len(relative.parts) >= MAX_DEPTH:
+                        left_out(folder / entry.name, LeftOut.TOO_DEEP)
+                    else:
+                        waiting.append(relative / entry.name)
+        except OSError as error:
             if folder == inbound:
                 raise
+            if error.errno not in GONE:
+                left_out(folder, LeftOut.UNREADABLE)
+        else:
+            if is_empty and folder != inbound and folder.suffix.lower() == ".pdf":
+                left_out(folder, LeftOut.EMPTY)
 
 
 class Beginning(Enum):
@@ -113,14 +139,14 @@ class Verdict(Enum):
     WAIT = "wait"
 
 
-def look_at(path: Path) -> Look:
-    """Open the file at ``path`` for an instant and return what it shows.
+def look_at(name: str | Path, *, folder: int | None = None) -> Look:
+    """Open the file ``name`` in ``folder`` for an instant and return what it shows.
 
     Raises:
         BlockingIOError: somebody holds a lease on it.
         OSError: it cannot be opened or read.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = open_file(name, folder=folder)
     try:
         # The identity first: what is written after it makes it another one.
         identity = FileIdentity.of(os.fstat(fd))
@@ -157,50 +183,67 @@ def judge(look: Look, *, still_s: float, hinted: bool, settle_s: float, incomple
 class Sighting:
     """A file that waits: how it looked, since when (monotonic seconds), whether an event said that it is done.
 
-    ``identity`` is None while somebody holds a lease on it.
+    ``identity`` is None while somebody holds a lease on it. ``first`` is when it was seen for the first time, in
+    whatever state.
     """
 
     identity: FileIdentity | None
+    first: float
     since: float
     hinted: bool
     look_again: float
 
 
 class Sightings:
-    """The files of one inbound folder that are not complete yet. Used by one thread."""
+    """The files of one inbound folder that are not complete yet. Used by one thread.
 
-    def __init__(self, *, settle_s: float, incomplete_s: float) -> None:
+    At most `MAX_SIGHTINGS` are remembered. Half of that is for newcomers, within the settle time after they were seen
+    first: while they are `crowded`, nobody need look for more, and each of them soon is taken or makes room. The other
+    half is for those that take longer. Of these the ones that find no room are forgotten: they are newcomers again
+    when they are found again, so that no number of files that never become complete can keep the others out.
+    """
+
+    def __init__(self, inbound: Path, *, settle_s: float, incomplete_s: float) -> None:
+        self._inbound = inbound
         self._settle_s = settle_s
         self._incomplete_s = incomplete_s
         self._seen: dict[Path, Sighting] = {}
+        self._slow: set[Path] = set()
+        # When to look at what, soonest first; an entry counts only if it is the one in `_queued`.
+        self._order: list[tuple[float, Path]] = []
+        self._queued: dict[Path, float] = {}
 
     def complete(self, path: Path, *, now: float, hinted: bool) -> FileIdentity | None:
         """Look at the file; return its identity if it may be taken over at ``now`` (monotonic seconds), else None.
 
         Raises:
-            OSError: the file cannot be read.
+            OSError: the file cannot be read, or not without following a link.
         """
-        status = os.lstat(path)
-        if not stat.S_ISREG(status.st_mode):
-            return FileIdentity.of(status)  # nothing to wait for: intake says why it is not taken
-        try:
-            look = look_at(path)
-        except BlockingIOError:
-            self._wait(path, Sighting(None, now, hinted=False, look_again=now + self._settle_s))
-            return None
-        known = self._seen.get(path)
-        if known is None or known.identity != look.identity:
-            known = Sighting(look.identity, now, hinted=False, look_again=now)
+        relative = path.relative_to(self._inbound)
+        with folder_below(self._inbound, relative.parent) as folder:
+            status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                return FileIdentity.of(status)  # nothing to wait for: intake says why it is not taken
+            try:
+                look = look_at(relative.name, folder=folder)
+            except BlockingIOError:
+                self.wait(path, now=now)
+                return None
+        known = self._seen.get(path) or Sighting(look.identity, now, now, hinted=False, look_again=now)
+        if known.identity != look.identity:
+            known = Sighting(look.identity, known.first, now, hinted=False, look_again=now)
         hinted = known.hinted or hinted
         still_s = now - known.since
         verdict = judge(look, still_s=still_s, hinted=hinted, settle_s=self._settle_s, incomplete_s=self._incomplete_s)
         if verdict is Verdict.TAKE:
-            self.forget(path)
             return look.identity
-        self._wait(
-            path, Sighting(look.identity, known.since, hinted=hinted, look_again=self._look_again(now, known.since))
-        )
+        self._keep(path, replace(known, hinted=hinted, look_again=self._look_again(now, known.since)), now)
         return None
+
+    def wait(self, path: Path, *, now: float, delay_s: float | None = None) -> None:
+        """Take note that the file cannot be taken now, whatever it looks like; it is looked at again in a while."""
+        known = self._seen.get(path) or Sighting(None, now, now, hinted=False, look_again=now)
+        self._keep(path, replace(known, look_again=now + (delay_s or self._settle_s)), now)
 
     def _look_again(self, now: float, since: float) -> float:
         for due_s in (self._settle_s, self._incomplete_s):
@@ -209,101 +252,62 @@ class Sightings:
                 return max(since + due_s, now + self._settle_s / 10)
         return now + self._incomplete_s  # a writer who never closes costs a look now and then, and no more
 
-    def _wait(self, path: Path, sighting: Sighting) -> None:
-        if path in self._seen or len(self._seen) < MAX_SIGHTINGS:
-            self._seen[path] = sighting
+    def _keep(self, path: Path, sighting: Sighting, now: float) -> None:
+        is_slow = now - sighting.first >= self._settle_s
+        if is_slow and path not in self._slow:
+            if len(self._slow) >= MAX_SIGHTINGS // 2:
+                self.forget(path)
+                return
+            self._slow.add(path)
+        if not is_slow and path not in self._seen and self.crowded:
+            return
+        self._seen[path] = sighting
+        self._queue(path, sighting.look_again)
+
+    def _queue(self, path: Path, at: float) -> None:
+        queued = self._queued.get(path)
+        if queued is None or at < queued:
+            self._queued[path] = at
+            heapq.heappush(self._order, (at, path))
+
+    @property
+    def crowded(self) -> bool:
+        """Whether there is no room for newcomers."""
+        return len(self._seen) - len(self._slow) >= MAX_SIGHTINGS - MAX_SIGHTINGS // 2
 
     def forget(self, path: Path) -> None:
-        """Drop what is known of ``path``."""
+        """Drop what is known of ``path``: it was taken, or is gone."""
         self._seen.pop(path, None)
+        self._slow.discard(path)
+
+    def is_overdue(self, path: Path, now: float) -> bool:
+        """Return whether a file has been waited for so long that somebody should be told."""
+        known = self._seen.get(path)
+        return known is not None and now - known.first >= self._incomplete_s * OVERDUE
 
     def paths(self) -> frozenset[Path]:
         """Return all that wait."""
         return frozenset(self._seen)
 
-    def due(self, now: float) -> list[Path]:
-        """Return the files to look at again by ``now``."""
-        return [path for path, sighting in self._seen.items() if sighting.look_again <= now]
+    def due(self, now: float, limit: int = MAX_SIGHTINGS) -> list[Path]:
+        """Return up to ``limit`` files to look at again by ``now``; each is returned once, until it was looked at."""
+        due: list[Path] = []
+        while len(due) < limit and (at := self.next_due()) is not None and at <= now:
+            _, path = heapq.heappop(self._order)
+            del self._queued[path]
+            due.append(path)
+        return due
 
     def next_due(self) -> float | None:
         """Return when the next file is to be looked at again (monotonic seconds), or None."""
-        return min((sighting.look_again for sighting in self._seen.values()), default=None)
-
-
-class Watch(EventHandler):
-    """Wakes somebody when a file is moved into a folder or closed after writing; holds the paths as hints.
-
-    A new folder may hold files from before anybody listened to it: ``sweep`` is called, which asks for a look at
-    everything. Without events (a network share, no inotify watches left) nothing is lost: the sweep finds the files.
-    """
-
-    def __init__(self, inbound: Path, *, subfolders: bool, wake: Callable[[], None], sweep: Callable[[], None]) -> None:
-        self._inbound = inbound
-        self._subfolders = subfolders
-        self._wake = wake
-        self._sweep = sweep
-        self._lock = threading.Lock()
-        self._hints: set[Path] = set()
-        self._observer: InotifyObserver | None = None
-        self._watched = (0, 0)
-
-    def start(self) -> None:
-        """Begin to listen.
-
-        Raises:
-            OSError: the folder cannot be watched: it is gone, or the system's watches are used up.
-        """
-        watched = self._folder_identity()
-        # Of a folder that was just made the library hears twice, from its parent and from its own look, and says so.
-        warnings.filterwarnings("ignore", message="Callback with id", category=RuntimeWarning)
-        observer = InotifyObserver(generate_full_events=True)
-        observer.schedule(
-            self,
-            str(self._inbound),
-            recursive=self._subfolders,
-            event_filter=[FileClosedEvent, FileMovedEvent, DirMovedEvent, DirCreatedEvent],
-        )
-        observer.start()
-        self._observer, self._watched = observer, watched
-
-    def stop(self) -> None:
-        """Stop listening."""
-        if self._observer is not None:
-            self._observer.stop()
-            self._observer.join(timeout=5)
-            self._observer = None
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether events can still arrive: somebody listens, to the folder that is there now."""
-        try:
-            watched = self._folder_identity()
-        except OSError:
-            return False  # gone, or not mounted
-        return self._observer is not None and self._observer.is_alive() and watched == self._watched
-
-    def _folder_identity(self) -> tuple[int, int]:
-        status = self._inbound.stat()
-        return status.st_dev, status.st_ino
-
-    def take_hints(self) -> set[Path]:
-        """Return the paths that events named since the last call."""
-        with self._lock:
-            hints, self._hints = self._hints, set()
-        return hints
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Note which file an event is about, and wake the folder's worker. Called by watchdog's thread."""
-        named = event.dest_path if isinstance(event, FileMovedEvent | DirMovedEvent) else event.src_path
-        path = Path(os.fsdecode(named))
-        if not path.is_relative_to(self._inbound):  # moved out
-            return
-        if any(is_ignored(part) for part in path.relative_to(self._inbound).parts):
-            return
-        if event.is_directory:
-            self._sweep()
-            return
-        with self._lock:
-            if len(self._hints) < MAX_HINTS:
-                self._hints.add(path)
-        self._wake()
+        while self._order:
+            at, path = self._order[0]
+            known = self._seen.get(path)
+            if self._queued.get(path) == at and known is not None and known.look_again <= at:
+                return at
+            heapq.heappop(self._order)
+            if self._queued.get(path) == at:
+                del self._queued[path]
+                if known is not None:  # a later look was agreed since
+                    self._queue(path, known.look_again)
+        return None

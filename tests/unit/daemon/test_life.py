@@ -3,10 +3,11 @@
 The ledger, the spool, the audit trail, the folders and the stages are real. The service is a model of SignAPI that
 counts what it seals, and the jail one that judges by a word in the document. The machine drops documents, works on a
 state as a pump does, lets time pass, keeps a claim until it is stale, has a second worker overtake a call, kills the
-daemon anywhere, and has the service, the jail and the ledger fail in every way that they can. Whatever the order:
+daemon anywhere, and has the service, the jail and the ledger fail in every way that they can. It drops the same content
+again, and has what failed tried again. Whatever the order:
 
 - no content is ever sealed twice, and nothing that was not accepted is sent;
-- each document has a way on, or is over; until it is over, its original is in the spool;
+- each document has a way on, or is over; until it is over, its original is in the spool, or waits to be fetched back;
 - what is in outbound was verified; each receipt stands beside its PDF;
 - the tally is the number of rows, and the audit trail verifies.
 
@@ -38,8 +39,12 @@ from sealdrop.audit import Trail, read_records, verify_trail
 from sealdrop.audit.chain import link
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
-from sealdrop.daemon.line import AccountLine
+from sealdrop.daemon.jails import Jails
+from sealdrop.daemon.line import AccountLine, Operation
+from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder, TrailWriter
+from sealdrop.daemon.retry import ask_for_retry
+from sealdrop.daemon.service import OUTLETS
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import check_trail
 from sealdrop.daemon.troubles import Troubles
@@ -65,7 +70,7 @@ from sealdrop.model import (
     Verification,
     new_document_id,
 )
-from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded, JailUnavailable, Limit
+from sealdrop.pdf.jail import JailedError, JailLimitExceeded, JailUnavailable, Limit
 from sealdrop.pdf.seal import Expectation
 from sealdrop.signapi.client import SignApi, StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
@@ -80,8 +85,14 @@ WORK: tuple[tuple[str, tuple[State, ...], int], ...] = (
     ("sign", (State.SUBMITTED,), 3),
     ("poll", (State.SEALING, State.ARCHIVING), 4),
     ("verify", (State.SEALED,), 4),
-    ("deliver", (State.VERIFIED, State.REJECTED, State.FAILED), 4),
+    ("deliver", (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING), 4),
 )
+NEEDS = {
+    "submit": (Operation.CREATE,),
+    "reconcile": (Operation.STATUS, Operation.CREATE),
+    "sign": (Operation.SIGN,),
+    "poll": (Operation.STATUS,),
+}
 JAIL_FAULTS: tuple[Exception, ...] = (
     JailedError("ValueError", "quoted"),
     JailUnavailable("no child"),
@@ -181,8 +192,8 @@ class Service:
             request = self.requests[request_id]
             request.accepted_at, request.end = self.clock.elapsed_s, self.end
             request.begins_s = min(self.begins_s, 40.0)  # only one that was answered may keep us waiting
-            self.seals[request.content] += 1
-            assert self.seals[request.content] == 1, "sealed twice"
+            self.seals[request.content] += request.end is not RemoteStatus.SIGN_FAILED
+            assert self.seals[request.content] <= 1, "sealed twice"
         return tuple(self._answer(request_id) for request_id in request_ids)
 
     def _answer(self, request_id: RequestId) -> RequestStatus:
@@ -296,6 +307,20 @@ class WordJail:
         return replace(found, checks=checks) if good else Verification(checks)
 
 
+class OneJail:
+    """The same jail for everything."""
+
+    def __init__(self, jail: WordJail) -> None:
+        self._jail = jail
+
+    def for_validating(self, *, suspects: bool) -> WordJail:
+        """Return the jail."""
+        del suspects
+        return self._jail
+
+    for_verifying = for_validating
+
+
 class FaultyLedger(Ledger):
     """A ledger whose disk is full, or whose daemon dies, at the next step."""
 
@@ -365,7 +390,12 @@ class Life(RuleBasedStateMachine):
         self.line = AccountLine("main", self.config.accounts["main"], self.clock, troubles, rng)
         api = cast(SignApi, self.service)
         account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, self.clock, rng)
-        local = LocalStages(self.config, self.spool, cast(Jail, self.jail), self.recorder, self.clock, rng)
+        jails = cast(Jails, OneJail(self.jail))
+        outlets = {
+            ("invoices", state): Outlet("invoices", place, self.root / place, self.root / "state", troubles, self.clock)
+            for state, place in OUTLETS.items()
+        }
+        local = LocalStages(self.config, self.spool, jails, self.ledger, self.recorder, outlets, self.clock, rng)
         self.stages: dict[str, Callable[[Sequence[Document]], None]] = {
             "validate": local.validate,
             "submit": account.submit,
@@ -393,27 +423,48 @@ class Life(RuleBasedStateMachine):
         """Take a document over; perhaps the daemon dies before it is on record, and it is taken over once more."""
         content = f"%PDF-1.7 {word} {len(self.dropped)}".encode()
         for is_last in (False, True) if not recorded else (True,):
-            now = self.clock.now()
-            new = document(
-                id=new_document_id(now),
-                name=f"{len(self.dropped)}.pdf",
-                sha256=sha256_of(content),
-                size_bytes=len(content),
-                received_at=now,
-                updated_at=now,
-                due_at=now,
-                first_seq=None,
-                last_seq=None,
-            )
-            self.spool.make(new.id)
-            self.spool.original(new.id).write_bytes(content)
-            if not is_last:
-                self.crash()
-                continue
-            self.ledger.next_fault = None
-            self.recorder.received([new])
-            self.unclaimed.taken_over(new.sha256)
-            self.dropped[new.id] = content
+            self.take(f"{len(self.dropped)}.pdf", content, is_last=is_last)
+
+    def take(self, name: str, content: bytes, *, is_last: bool) -> None:
+        """Take a document over; without ``is_last`` the daemon dies before it is on record."""
+        now = self.clock.now()
+        new = document(
+            id=new_document_id(now),
+            name=name,
+            sha256=sha256_of(content),
+            size_bytes=len(content),
+            received_at=now,
+            updated_at=now,
+            due_at=now,
+            first_seq=None,
+            last_seq=None,
+        )
+        self.spool.make(new.id)
+        self.spool.original(new.id).write_bytes(content)
+        if not is_last:
+            self.crash()
+            return
+        self.ledger.next_fault = None
+        self.recorder.received([new])
+        self.unclaimed.taken_over(new.sha256)
+        self.dropped[new.id] = content
+
+    @precondition(lambda self: self.dropped)
+    @rule(data=st.data())
+    def drop_again(self, data: st.DataObject) -> None:
+        """Take over what was dropped before, once more."""
+        content = data.draw(st.sampled_from(sorted(set(self.dropped.values()))))
+        self.take(f"again-{len(self.dropped)}.pdf", content, is_last=True)
+
+    @precondition(lambda self: self.dropped)
+    @rule(data=st.data())
+    def try_again(self, data: st.DataObject) -> None:
+        """Ask for another try of a document, which is refused unless it has failed."""
+        self.ledger.next_fault = None
+        wanted = data.draw(st.sampled_from(sorted(self.dropped)))
+        before = self.ledger.get(wanted)
+        answer = ask_for_retry(wanted, self.config, self.ledger, self.clock)
+        assert not answer.accepted or (before is not None and before.state is State.FAILED)
 
     @rule(work=st.sampled_from(WORK), more=st.booleans())
     def work(self, work: tuple[str, tuple[State, ...], int], more: bool) -> None:
@@ -426,7 +477,7 @@ class Life(RuleBasedStateMachine):
     def turn(self, work: tuple[str, tuple[State, ...], int]) -> bool:
         """Claim and work once; return whether anything was claimed."""
         stage, states, limit = work
-        if stage in ("submit", "reconcile", "sign", "poll") and self.line.closed_s() > 0:
+        if self.line.closed_s(*NEEDS.get(stage, ())) > 0:
             return False
         claimed = self.ledger.claim(*states, now=self.clock.now(), limit=limit, lease_s=LEASE_S)
         self.on_claimed(stage, claimed.documents)
@@ -450,7 +501,7 @@ class Life(RuleBasedStateMachine):
             try:
                 for stage, states, limit in WORK:
                     claimed = self.ledger.claim(*states, now=self.clock.now(), limit=limit, lease_s=LEASE_S)
-                    if claimed.documents and self.line.closed_s() <= 0:
+                    if claimed.documents and self.line.closed_s(*NEEDS.get(stage, ())) <= 0:
                         self.stages[stage](claimed.documents)
             finally:
                 self.depth -= 1
@@ -515,7 +566,10 @@ class Life(RuleBasedStateMachine):
             content = self.dropped[each.id]
             if not is_over(each):
                 assert each.due_at is not None
-                assert self.spool.original(each.id).read_bytes() == content
+                fetched = self.spool.original(each.id)
+                given_back = self.root / "failed" / (each.published_name or each.name)
+                waits_to_be_fetched = each.state is State.RETRYING and not fetched.exists()
+                assert (given_back if waits_to_be_fetched else fetched).read_bytes() == content
                 continue
             assert each.published_name is not None
             place = {State.DELIVERED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}[each.state]
@@ -529,11 +583,11 @@ class Life(RuleBasedStateMachine):
     def nothing_unverified_is_published(self) -> None:
         """What stands in outbound came back whole, of one that was verified, and once."""
         pdfs = sorted((self.root / "outbound").glob("*.pdf"))
-        known = {sha256_of(self.dropped[each.id]): each for each in self.documents()} if self.dropped else {}
+        published = (State.VERIFIED, State.DELIVERED)
+        known = {sha256_of(self.dropped[each.id]): each for each in self.documents() if each.state in published}
         for pdf in pdfs:
             content = pdf.read_bytes()
             owner = known[sha256_of(content.removesuffix(b" sealed"))]
-            assert owner.state in (State.VERIFIED, State.DELIVERED)
             assert b"tampered" not in content
             assert owner.state is State.VERIFIED or pdf.with_name(pdf.name + ".receipt.json").exists()
         assert len({pdf.read_bytes() for pdf in pdfs}) == len(pdfs)

@@ -11,8 +11,11 @@ from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config, Folder, Service
 from sealdrop.daemon.jails import Jails, TwoLimits
+from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.service import OUTLETS
 from sealdrop.daemon.stages import LocalStages
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import Document, DocumentId, Event, Reason, State
@@ -37,8 +40,13 @@ class House:
             service=Service(state_dir=place), accounts={}, folders={"invoices": self.folder}, source=place
         )
         recorder = Recorder(ledger, clock, KeptLog(), on_stored=lambda _: None, on_record=lambda: None)
+        troubles = Troubles("host", ledger, clock, KeptLog())
+        outlets = {
+            ("invoices", state): Outlet("invoices", name, folders[name], place / "state", troubles, clock)
+            for state, name in OUTLETS.items()
+        }
         jails = Jails(1, TwoLimits(), readable=[], anchors=[])  # never asked: nothing is examined here
-        self.stages = LocalStages(config, self.spool, jails, ledger, recorder, clock, random.Random(1))
+        self.stages = LocalStages(config, self.spool, jails, ledger, recorder, outlets, clock, random.Random(1))
 
     def add(self, **changes: object) -> Document:
         """Put a document of `ORIGINAL` on record."""

@@ -22,6 +22,7 @@ from sealdrop.durable import hash_file, tagged_name, temporary_name
 from sealdrop.errors import Fatal
 from sealdrop.events import EventName
 from sealdrop.model import DocumentId, FileIdentity, Reason, State
+from sealdrop.pipeline import notice
 from sealdrop.pipeline.deliver import NAME_MAX_BYTES, SEALED_SUFFIX, deliver, give_back, names_for
 from sealdrop.pipeline.intake import NotTaken, Removal, Taken, remove_original, take
 from sealdrop.pipeline.watch import is_ignored, list_files
@@ -185,7 +186,7 @@ def test_any_file_is_taken_and_comes_back(name: bytes, folder: bytes, failed: bo
         if as_text(name) is None:
             assert isinstance(taken, NotTaken)
             assert taken.reason is Reason.NAME_INVALID
-            taken.name.encode()  # it can be said, in a log or anywhere
+            notice.readable(taken.name).encode()  # it can be said, in a log or anywhere
             assert path.exists()
             assert list(spool.iterdir()) == []
             return
@@ -202,7 +203,7 @@ def test_any_file_is_taken_and_comes_back(name: bytes, folder: bytes, failed: bo
             suffixes = ["", SEALED_SUFFIX, REASON_TEXT_SUFFIX, REASON_SUFFIX]
         else:
             sealed = verified(**facts, sealed_sha256=taken.sha256, sealed_size_bytes=taken.size_bytes)
-            published = deliver(sealed, copy, outbound, sealed.level)
+            published = deliver(sealed, copy, outbound)
             suffixes = ["", RECEIPT_SUFFIX]
             receipt = Receipt.model_validate_json((outbound / (published + RECEIPT_SUFFIX)).read_bytes())
             assert (receipt.original.name, receipt.sealed.name) == (taken.name, published)
@@ -236,7 +237,7 @@ def test_documents_never_take_each_others_names(names: list[str], failed: bool) 
                 published.append(give_back(document(**facts), copy, spool / "none", outbound))
             else:
                 sealed = verified(**facts, sealed_sha256=sha256, sealed_size_bytes=size_bytes)
-                published.append(deliver(sealed, copy, outbound, sealed.level))
+                published.append(deliver(sealed, copy, outbound))
         assert len(set(published)) == len(names)
         for number, name in enumerate(published, 1):
             assert (outbound / name).read_bytes() == b"%%PDF-1.7 %d" % number

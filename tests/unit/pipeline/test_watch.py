@@ -14,14 +14,15 @@ from watchdog.events import FileClosedEvent, FileMovedEvent
 
 from documents import FakeClock
 from sealdrop.model import FileIdentity
-from sealdrop.pipeline import watch
+from sealdrop.pipeline import listen, watch
+from sealdrop.pipeline.listen import Watch
 from sealdrop.pipeline.watch import (
     MAX_DEPTH,
     Beginning,
+    LeftOut,
     Look,
     Sightings,
     Verdict,
-    Watch,
     is_ignored,
     judge,
     list_files,
@@ -81,12 +82,15 @@ class Watcher:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.clock = FakeClock()
-        self.sightings = Sightings(settle_s=SETTLE_S, incomplete_s=INCOMPLETE_S)
+        self.sightings = Sightings(path.parent, settle_s=SETTLE_S, incomplete_s=INCOMPLETE_S)
 
     def look(self, *, after_s: float = 0.0, hinted: bool = False) -> bool:
         """Return whether the file may be taken ``after_s`` seconds from the last look."""
         self.clock.go(after_s)
-        return self.sightings.complete(self.path, now=self.clock.monotonic(), hinted=hinted) is not None
+        taken = self.sightings.complete(self.path, now=self.clock.monotonic(), hinted=hinted) is not None
+        if taken:
+            self.sightings.forget(self.path)
+        return taken
 
 
 @pytest.fixture
@@ -218,19 +222,76 @@ def test_a_writer_who_never_closes_costs_a_look_now_and_then(watcher: Watcher) -
         assert due > watcher.clock.monotonic()
 
 
-def test_the_number_of_files_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the bound files are not remembered; they wait on disk for their turn."""
-    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 3)
-    sightings = Sightings(settle_s=1, incomplete_s=2)
+def _dropped(folder: Path, number: int) -> Path:
+    path = folder / f"{number}.pdf"
+    path.write_bytes(PDF)
+    return path
+
+
+def test_newcomers_have_half_of_the_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past half of the bound newcomers are not remembered and nobody need look for more; they wait on disk."""
+    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 6)
+    sightings = Sightings(tmp_path, settle_s=1, incomplete_s=2)
     for number in range(5):
-        path = tmp_path / f"{number}.pdf"
-        path.write_bytes(PDF)
-        assert sightings.complete(path, now=0.0, hinted=False) is None
+        assert sightings.crowded is (number >= 3)
+        assert sightings.complete(_dropped(tmp_path, number), now=0.0, hinted=False) is None
     assert len(sightings.paths()) == 3
     sightings.forget(tmp_path / "0.pdf")
+    assert not sightings.crowded
     assert sightings.complete(tmp_path / "4.pdf", now=0.0, hinted=False) is None
     assert tmp_path / "4.pdf" in sightings.paths()
     assert sightings.complete(tmp_path / "0.pdf", now=0.0, hinted=True), "a finished file needs no place in memory"
+
+
+def test_files_that_never_become_complete_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for long, newcomers find room; and of those that wait for long, one that goes makes room."""
+    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 4)
+    sightings = Sightings(tmp_path, settle_s=1, incomplete_s=60)
+    for number in range(8):
+        path = tmp_path / f"half {number}.pdf"
+        path.write_bytes(PDF[:12])
+        sightings.complete(path, now=0.0, hinted=False)
+        sightings.complete(path, now=1.0, hinted=False)
+    assert len(sightings.paths()) == 2
+    assert not sightings.crowded
+    assert sightings.complete(_dropped(tmp_path, 1), now=2.0, hinted=False) is None
+    assert tmp_path / "1.pdf" in sightings.paths()
+    assert sightings.due(3.0) == [tmp_path / "1.pdf"]
+    for path in sightings.due(60.0):
+        assert sightings.complete(path, now=60.0, hinted=False)
+        sightings.forget(path)
+    sightings.complete(tmp_path / "half 7.pdf", now=61.0, hinted=False)
+    sightings.complete(tmp_path / "half 7.pdf", now=62.0, hinted=False)
+    assert tmp_path / "half 7.pdf" in sightings.paths()
+
+
+def test_what_is_due_is_handed_out_once_and_soonest_first(tmp_path: Path) -> None:
+    """A file that changed is due when its new settle time is over, even if it was to be looked at much later."""
+    sightings = Sightings(tmp_path, settle_s=1, incomplete_s=60)
+    half, late = tmp_path / "half.pdf", _dropped(tmp_path, 2)
+    half.write_bytes(PDF[:12])
+    sightings.complete(half, now=0.0, hinted=False)
+    sightings.complete(half, now=1.0, hinted=False)
+    assert sightings.next_due() == 60.0
+    half.write_bytes(PDF)
+    sightings.complete(half, now=5.0, hinted=False)
+    sightings.complete(late, now=5.5, hinted=False)
+    assert sightings.next_due() == 6.0
+    assert sightings.due(7.0, 1) == [half]
+    assert sightings.due(7.0) == [late]
+    assert sightings.due(7.0) == []
+    sightings.wait(late, now=7.0, delay_s=3.0)
+    assert sightings.due(9.9) == []
+    assert sightings.due(10.0) == [late]
+
+
+def test_a_file_that_never_stops_changing_is_overdue_in_the_end(watcher: Watcher) -> None:
+    """Each change restarts the settle time, but not the time after which somebody is told."""
+    for number in range(11):
+        watcher.path.write_bytes(PDF * (number + 1))
+        assert not watcher.look(after_s=INCOMPLETE_S)
+        overdue = watcher.sightings.is_overdue(watcher.path, watcher.clock.monotonic())
+        assert overdue is (number >= watch.OVERDUE)
 
 
 def test_what_is_taken_is_what_was_looked_at(watcher: Watcher) -> None:
@@ -324,6 +385,46 @@ def test_a_sweep_lists_files_and_follows_nothing(tmp_path: Path) -> None:
     assert flat == {"a.pdf", "link", "pipe"}
 
 
+def test_folders_that_are_not_looked_into_are_told(tmp_path: Path) -> None:
+    """A folder where sub-folders are not looked into, one that lies too deep, and an empty one named like a PDF."""
+    told: list[tuple[str, LeftOut]] = []
+
+    def tell(path: Path, why: LeftOut) -> None:
+        told.append((path.name, why))
+
+    (tmp_path / "plain").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / "x.PDF").mkdir()
+    assert list(list_files(tmp_path, subfolders=False, left_out=tell)) == []
+    assert sorted(told) == [("plain", LeftOut.NOT_ENTERED), ("x.PDF", LeftOut.NOT_ENTERED)]
+    told.clear()
+    deep = tmp_path.joinpath("plain", *["d"] * MAX_DEPTH)
+    deep.mkdir(parents=True)
+    assert list(list_files(tmp_path, subfolders=True, left_out=tell)) == []
+    assert told == [("x.PDF", LeftOut.EMPTY), ("d", LeftOut.TOO_DEEP)]
+
+
+@pytest.mark.parametrize("replace", ["at its turn", "after its turn"])
+def test_a_folder_that_becomes_a_link_is_not_followed(tmp_path: Path, replace: str) -> None:
+    """A sub-folder in whose place a link is put between the listing and the opening leads nowhere."""
+    inbound, outside = tmp_path / "in", tmp_path / "out"
+    for folder in (inbound / "sub", outside):
+        folder.mkdir(parents=True)
+        (folder / "secret.pdf").write_bytes(PDF)
+    (inbound / "first.pdf").write_bytes(PDF)
+    sweep = list_files(inbound, subfolders=True)
+    assert next(sweep).name == "first.pdf"
+    found = list(sweep) if replace == "after its turn" else []
+    shutil.rmtree(inbound / "sub")
+    (inbound / "sub").symlink_to(outside)
+    found = found or list(sweep)
+    if replace == "at its turn":
+        assert found == []
+    sightings = Sightings(inbound, settle_s=1, incomplete_s=2)
+    with pytest.raises(OSError, match="Not a directory"):
+        sightings.complete(inbound / "sub" / "secret.pdf", now=0.0, hinted=True)
+
+
 def test_a_sweep_of_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     """An inbound folder that cannot be listed is not an empty one."""
     with pytest.raises(FileNotFoundError):
@@ -365,13 +466,13 @@ def test_a_folder_that_goes_during_a_sweep_is_passed_over(tmp_path: Path) -> Non
 
 
 def test_hints_are_bounded_and_handed_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the bound events only wake; the sweep finds their files."""
-    monkeypatch.setattr(watch, "MAX_HINTS", 3)
-    woken = []
-    watching = Watch(tmp_path, subfolders=True, wake=lambda: woken.append(1), sweep=lambda: None)
+    """Past the bound events ask for a sweep, which finds their files."""
+    monkeypatch.setattr(listen, "MAX_HINTS", 3)
+    woken, swept = [], []
+    watching = Watch(tmp_path, subfolders=True, wake=lambda: woken.append(1), sweep=lambda: swept.append(1))
     for number in range(5):
         watching.on_any_event(FileClosedEvent(str(tmp_path / f"{number}.pdf")))
-    assert len(woken) == 5
+    assert (len(woken), len(swept)) == (3, 2)
     assert watching.take_hints() == {tmp_path / f"{number}.pdf" for number in range(3)}
     assert watching.take_hints() == set()
 

@@ -1,0 +1,114 @@
+"""The folders that documents are written into: outbound, rejected, failed.
+
+A folder that is gone, full or read-only is no document's fault: its documents wait, one of them tries it now and then,
+and all go on by themselves when it can be written to again.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from sealdrop.clock import Clock
+from sealdrop.daemon.troubles import Troubles
+from sealdrop.errors import Retryable
+from sealdrop.events import EventName
+from sealdrop.model import DocumentId
+from sealdrop.pipeline.mounts import Mount
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
+LOOK_S = 30.0  # between two looks at a folder that nothing is written into
+MAX_FAILING = 1_000
+
+
+class Unwritable(Retryable):
+    """The folder could not be written to; ``tried`` is whether that was tried with this document."""
+
+    def __init__(self, message: str, *, tried: bool) -> None:
+        self.tried = tried
+        super().__init__(message)
+
+
+class Outlet:
+    """One such folder. Used by one thread."""
+
+    def __init__(self, folder: str, place: str, path: Path, state_dir: Path, troubles: Troubles, clock: Clock) -> None:
+        self._folder = folder
+        self._place = place
+        self._path = path
+        self._state_dir = state_dir
+        self._troubles = troubles
+        self._clock = clock
+        self._subject = f"folder {folder} {place}"
+        self._mount = Mount(path)
+        self._failures = 0
+        self._closed_until = 0.0
+        self._looked_at = float("-inf")
+        # Which documents could not be written: a small one that fits says nothing of a large one that does not.
+        self._failing: set[DocumentId] = set()
+
+    def closed_s(self) -> float:
+        """Return for how many seconds nothing should be written, 0 if it may; look at the folder now and then."""
+        now = self._clock.monotonic()
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            try:
+                self._check()
+            except OSError as error:
+                self._tell(error)
+            else:
+                self._well()
+        return max(0.0, self._closed_until - now)
+
+    def write(self, document: DocumentId, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, which writes the document into the folder or fetches it from there.
+
+        Raises:
+            Unwritable: it cannot be written to, or was not tried because it could not an instant ago.
+            OSError: the document's copies in the state directory cannot be read.
+            Exception: whatever else ``function`` raises.
+        """
+        if self._closed_until > self._clock.monotonic():
+            raise Unwritable(f"{self._path} cannot be written to", tried=False)
+        try:
+            self._check()
+            result = function()
+        except OSError as error:
+            if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(self._state_dir):
+                raise
+            self._failures += 1
+            pause_s = min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
+            self._closed_until = self._clock.monotonic() + pause_s
+            if len(self._failing) < MAX_FAILING:
+                self._failing.add(document)
+            self._tell(error)
+            raise Unwritable(f"{self._path} cannot be written to: {error.strerror or error}", tried=True) from error
+        self._failures = 0
+        self._closed_until = 0.0
+        self._failing.discard(document)
+        self._well()
+        return result
+
+    def _check(self) -> None:
+        self._mount.check()
+        with os.scandir(self._path):
+            pass
+        if not os.access(self._path, os.W_OK | os.X_OK):
+            raise PermissionError("it may not be written to")
+
+    def _tell(self, error: OSError) -> None:
+        what = error.strerror or str(error)
+        text = f"{self._path} cannot be written to, its documents wait: {what}"
+        event = EventName.FOLDER_UNWRITABLE
+        self._troubles.tell(
+            self._subject, text, event, folder=self._folder, place=self._place, path=str(self._path), error=what
+        )
+
+    def _well(self) -> None:
+        if self._failing:
+            return
+        event = EventName.FOLDER_WRITABLE
+        self._troubles.over(self._subject, event, folder=self._folder, place=self._place, path=str(self._path))

@@ -1,0 +1,48 @@
+"""Whether the file system that a folder is on is still mounted.
+
+The empty folder under a mount point looks like any other: what is written there is not on the share that people look
+at, and what is on the share is not seen.
+"""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+def mount_points() -> frozenset[Path]:
+    """Return where something is mounted, or nothing if the system does not tell."""
+    try:
+        lines = MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return frozenset()
+    places = (line.split(b" ", 5)[4] for line in lines)
+    return frozenset(Path(os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), at))) for at in places)
+
+
+class Mount:
+    """The mount that a folder is on: the innermost one that has been seen there since the start."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._point: Path | None = None
+
+    def check(self) -> None:
+        """Pass if it is still mounted; a mount nearer to the folder takes its place.
+
+        Residual risk: what is unmounted between this and the next system call is not noticed.
+
+        Raises:
+            OSError: it is not.
+        """
+        points = mount_points()
+        if self._point is not None and points and self._point not in points:
+            raise OSError(errno.ENODEV, "what was mounted there is not mounted any more", str(self._point))
+        real = Path(os.path.realpath(self._folder))
+        nearest = max((at for at in points if real.is_relative_to(at)), key=lambda at: len(at.parts), default=None)
+        if nearest is not None and (self._point is None or len(nearest.parts) > len(self._point.parts)):
+            self._point = nearest
