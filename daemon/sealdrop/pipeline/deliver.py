@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from sealdrop.durable import hash_file, make_subfolder, publish_new, tagged_name, temporary_name
+from sealdrop.durable import fsync_folder, hash_file, make_subfolder, publish_new, tagged_name, temporary_name
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.model import Document, SealLevel, Sha256
 from sealdrop.receipt import (
@@ -128,6 +128,9 @@ def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequenc
     (folder / temporary_name(document.id)).unlink(missing_ok=True)
     for piece in missing:
         publish_new(piece.content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
+    if not missing:
+        # All stands there already: whoever gave the last of these names may have been cut off before it was durable.
+        fsync_folder(folder)
 
 
 def _missing(document: Document, root: Path, name: PurePosixPath, pieces: Sequence[Piece]) -> Sequence[Piece]:

@@ -340,3 +340,12 @@ def test_what_stands_behind_a_link_is_not_delivered(sealed: Path, outbound: Path
     (outbound / "sub").symlink_to(elsewhere / "sub")
     assert _deliver(given, sealed, outbound) == f"{given.id}.pdf"
     assert (outbound / f"{given.id}.pdf").read_bytes() == SEALED
+
+
+def test_what_stands_already_is_made_durable(sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call that finds both files flushes their folder: the first may have been cut off before it did."""
+    _deliver(verified(name="2026/a.pdf"), sealed, outbound)
+    flushed: list[Path] = []
+    monkeypatch.setattr(module, "fsync_folder", flushed.append)
+    _deliver(verified(name="2026/a.pdf"), sealed, outbound)
+    assert flushed == [outbound / "2026"]
