@@ -33,6 +33,7 @@ from sealdrop.receipt import (
     RECEIPT_SUFFIX,
     AuditRange,
     File,
+    NotAReceipt,
     ReasonRecord,
     read_receipt,
 )
@@ -250,7 +251,11 @@ def _sealed(document: Document) -> tuple[int | None, str | None]:
 
 
 def _receipt_problems(about: str, document: Document, drop: Drop, content: bytes) -> Iterator[str]:
-    receipt = read_receipt(content)
+    try:
+        receipt = read_receipt(content)
+    except NotAReceipt as error:
+        yield f"{about}: {error}"
+        return
     if receipt.document != document.id or receipt.remote.request_id != document.request_id:
         yield f"{about}: the receipt is another document's"
     if (receipt.sealed.name, receipt.sealed.size_bytes, receipt.sealed.sha256) != (
@@ -262,7 +267,11 @@ def _receipt_problems(about: str, document: Document, drop: Drop, content: bytes
 
 
 def _reason_problems(about: str, document: Document, drop: Drop, content: bytes) -> Iterator[str]:
-    reason = ReasonRecord.model_validate_json(content)
+    try:
+        reason = ReasonRecord.model_validate_json(content)
+    except ValueError as error:
+        yield f"{about}: not a reason: {error}"
+        return
     if (reason.document, reason.outcome, reason.reason) != (document.id, document.state, document.reason):
         yield f"{about}: the reason is another document's"
     sealed = (None, None) if reason.sealed is None else (reason.sealed.size_bytes, reason.sealed.sha256)

@@ -4,10 +4,10 @@ One sandbox and one state directory serve many rounds, each with documents of it
 after each. A round's documents lie in a sub-folder of their own, so that making it is a step, too.
 """
 
+import contextlib
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -99,14 +99,15 @@ class NotReached(Exception):
 class Rounds:
     """A sandbox, a service that dies now and then, and what was dropped so far.
 
-    ``on_death`` is called after each death, before the next start; ``told`` are the steps that were told of.
+    ``on_death`` is called after each death, before the next start; ``told`` are the steps that were told of;
+    ``forgets`` is what the service forgets to flush, ``files`` or ``folders``, to see that it is noticed.
     """
 
     base: Path
     keys: Path
     nursery: Nursery
     on_death: Callable[[], None] = lambda: None
-    broken: bool = False
+    forgets: str = ""
     drops: list[Drop] = field(default_factory=list)
     told: set[str] = field(default_factory=set)
     sandbox: Sandbox = field(init=False)
@@ -183,7 +184,7 @@ class Rounds:
         """Start the service, unless it runs; it dies at a step if one is given."""
         if self._service is None:
             path = self.base / "sealdrop.toml"
-            self._service = self.nursery.start(path, step, when, no_folder_flush=self.broken)
+            self._service = self.nursery.start(path, step, when, forgets=self.forgets)
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the service by a signal."""
@@ -254,9 +255,9 @@ class Rounds:
         assert self._service is not None
         self._last_death = self._service.died_at()
         self._note_steps()
+        log, self._service = self._service.log, None
         if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"the service ended with {code}:\n{self._service.log.read_text()[-3000:]}")
-        self._service = None
+            raise AssertionError(f"the service ended by itself with {code}:\n{log.read_text()[-3000:]}")
 
     def _is_settled(self) -> bool:
         return settled(self.config, len(self.drops))
@@ -269,11 +270,14 @@ class Rounds:
             self.told.update(self._service.steps())
 
     def _wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
+        deadline = time.monotonic() + PATIENCE_S
         while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError
-            pause.wait(LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                code = self.nursery.wait(LOOK_S)
+                self._ended(code)
+                raise AssertionError(f"the service ended by itself with {code}")
 
 
 def _flush(folder: Path) -> None:

@@ -252,8 +252,8 @@ def _serve(order: dict[str, Any]) -> None:
     steps.wrap_system_calls()
     steps.wrap_ledger()
     steps.wrap_remote_calls()
-    if order.get("no_folder_flush"):
-        _forget_to_flush_folders()
+    if order["forgets"]:
+        _forget_to_flush(order["forgets"])
     if order["step"]:
         steps.arm(order["step"], order["when"])
 
@@ -271,14 +271,14 @@ def _serve(order: dict[str, Any]) -> None:
     run(config=Path(order["config"]), json=True)
 
 
-def _forget_to_flush_folders() -> None:
-    """Break the service, to see that it is noticed: the names of its files are not made durable."""
+def _forget_to_flush(kind: str) -> None:
+    """Break the service, to see that it is noticed: its files, or the names of its files, are not made durable."""
     import stat
 
     flush = os.fsync
 
     def fsync(fd: int) -> None:
-        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+        if stat.S_ISDIR(os.fstat(fd).st_mode) != (kind == "folders"):
             flush(fd)
 
     os.fsync = fsync
@@ -301,6 +301,8 @@ def main() -> None:
         sys.exit("a process with threads must not be forked")
     _say(ready=True)
     while (order := _line()) is not None:
+        if "do" in order:  # for a service that has ended by itself meanwhile
+            continue
         pid = os.fork()
         if pid == 0:
             try:
@@ -372,7 +374,7 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order) + "\n")
 
-    def start(self, config: Path, step: str = "", when: str = "", **more: bool) -> Service:
+    def start(self, config: Path, step: str = "", when: str = "", forgets: str = "") -> Service:
         """Start a service, to die at a step if one is given; it tells of steps below its configuration's folder."""
         self._number += 1
         service = Service(self._notes / f"{self._number}.trace", self._notes / f"{self._number}.log")
@@ -383,7 +385,7 @@ class Nursery:
             log=str(service.log),
             step=step,
             when=when,
-            **more,
+            forgets=forgets,
         )
         return service
 

@@ -209,6 +209,9 @@ def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequenc
     (folder / temporary_name(document.id)).unlink(missing_ok=True)
     for piece in missing:
         publish_new(piece.content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
+    if not missing:
+        # All stands there already: whoever gave the last of these names may have been cut off before it was durable.
+        fsync_folder(folder)
 
 
 def _missing(document: Document, root: Path, name: PurePosixPath, pieces: Sequence[Piece]) -> Sequence[Piece]:

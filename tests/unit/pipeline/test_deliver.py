@@ -415,3 +415,12 @@ def test_another_sealed_pdf_is_not_cleared(tmp_path: Path, sealed: Path) -> None
     sealed.write_bytes(SEALED + b"2")
     clear_failed(replace(document, sealed_sha256=_digest(SEALED + b"2")), sealed, failed)
     assert (failed / "invoice.pdf.sealed.pdf").read_bytes() == SEALED
+
+
+def test_what_stands_already_is_made_durable(sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second call that finds both files flushes their folder: the first may have been cut off before it did."""
+    deliver(verified(name="2026/a.pdf"), sealed, outbound)
+    flushed: list[Path] = []
+    monkeypatch.setattr(module, "fsync_folder", flushed.append)
+    deliver(verified(name="2026/a.pdf"), sealed, outbound)
+    assert flushed == [outbound / "2026"]
