@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
@@ -92,6 +92,7 @@ class InboundWorker:
         # Empty folders with the name of a PDF: those that were there before, and those that this sweep has found.
         self._empty_folders: set[Path] = set()
         self._found_empty: set[Path] = set()
+        self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
         self._standing = Standing(self._folder.inbound, spool, ledger, log)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
@@ -219,7 +220,9 @@ class InboundWorker:
 
     def _leave_out(self, path: Path, why: LeftOut) -> None:
         """Say why nothing in a folder is taken."""
-        if why is LeftOut.EMPTY and path not in self._empty_folders:
+        if path in self._emptied:
+            return
+        if why is LeftOut.EMPTY and path not in self._empty_folders and not self._complaints.knows(path):
             if len(self._empty_folders) < MAX_EMPTY:
                 self._empty_folders.add(path)
                 self._found_empty.add(path)
@@ -375,6 +378,8 @@ class InboundWorker:
         for document in batch:
             self._unclaimed.taken_over(document.sha256)
             self._complaints.taken(document.name)
+            if "/" in document.name and len(self._emptied) < MAX_EMPTY:
+                self._emptied |= {self._folder.inbound / parent for parent in PurePosixPath(document.name).parents}
 
     def _unreachable(self, error: Exception) -> None:
         path = str(self._folder.inbound)
