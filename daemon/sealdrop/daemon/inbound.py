@@ -81,6 +81,7 @@ class InboundWorker:
         self._stopping = threading.Event()
         self._troubles = troubles
         self._subject = f"folder {name} inbound"
+        self._events_subject = f"folder {name} events"
         self._room = room
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound)
@@ -233,21 +234,26 @@ class InboundWorker:
 
     def _listen(self) -> None:
         """Start listening for events, again if the last listener died; without events the sweep does it all."""
-        subject = f"folder {self.name} events"
-        error = "some sub-folders cannot be watched"
         try:
-            if not self._watch.is_alive:
+            is_alive = self._watch.is_alive
+            if not is_alive or self._watch.has_gaps:
+                if not is_alive and self._watch.is_started:
+                    self._tell_deaf("the listener ended, or its folder went")
                 self._watch.stop()
                 self._watch.start()
-            if not self._watch.has_gaps:
-                self._troubles.over(subject, EventName.WATCH_AVAILABLE, folder=self.name)
-                return
-        except OSError as failure:
-            error = failure.strerror or str(failure)
-        text = (
-            f"no file events for {self._folder.inbound}, its files are found every {self._folder.sweep_s:g} s: {error}"
-        )
-        self._troubles.tell(subject, text, EventName.WATCH_UNAVAILABLE, folder=self.name, error=error)
+        except OSError as error:
+            self._tell_deaf(error.strerror or str(error))
+            return
+        if self._watch.has_gaps:
+            self._tell_deaf("some sub-folders cannot be watched")
+        else:
+            self._troubles.over(self._events_subject, EventName.WATCH_AVAILABLE, folder=self.name)
+
+    def _tell_deaf(self, error: str) -> None:
+        every_s = f"{self._folder.sweep_s:g} s"
+        text = f"no file events for {self._folder.inbound}, its files are found every {every_s}: {error}"
+        event = EventName.WATCH_UNAVAILABLE
+        self._troubles.tell(self._events_subject, text, event, folder=self.name, error=error)
 
     def _take_complete(self, paths: Iterable[Path], hinted: set[Path]) -> None:
         batch: list[Document] = []
