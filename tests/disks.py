@@ -1,103 +1,110 @@
-"""Disks that can lose their power: ext4 on images, of which only what has reached the image is left after a cut.
-
-What a program wrote and did not flush stands in the kernel's memory, not in the image. So a copy of the image, taken
-while it is mounted, is what a machine finds after a power cut. State, inbound and the folders for results are a disk
-each, because flushing one file of an ext4 file system makes all of its names durable, and hides what was forgotten.
-"""
+"""Small file systems, shares without events and services on them, for tests that fill, lose and cut them off."""
 
 import os
 import shutil
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
 
-IMAGE_BYTES = 64 << 20  # sparse: what is used of it is a fraction
-NAMES = ("state", "in", "out")
-PATIENCE_S = 60.0
-LOOK_S = 0.02
-# The journal is committed when a program asks, not every 5 s; and a file that replaces another is not flushed unasked.
-OPTIONS = "loop,commit=300,noauto_da_alloc"
+import pytest
+
+from running import PATIENCE_S, QUICK, Running, quicken, running_daemon
+from sealdrop.sandbox.server import Sandbox
 
 
-class NoLoop(Exception):
-    """This machine mounts no images."""
+def until(condition: Callable[[], bool], what: object = "") -> None:
+    """Return once the condition holds; look again and again, for nobody tells us."""
+    deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not come to that: {what() if callable(what) else what}")
+        pause.wait(0.02)
 
 
-@dataclass
-class Disks:
-    """Three disks, mounted below ``mounts`` while the context lasts; ``images`` is a folder for what is on them."""
-
-    mounts: Path
-    images: Path
-    _number: int = 0
-    _mounted: list[Path] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        """Make and mount the disks.
-
-        Raises:
-            NoLoop: it cannot be done here.
-        """
-        self.images.mkdir()
-        try:
-            for name in NAMES:
-                image = self.images / f"{name}-0"
-                with image.open("wb") as file:
-                    file.truncate(IMAGE_BYTES)
-                _run("mkfs.ext4", "-q", "-E", "lazy_itable_init=0,lazy_journal_init=0", image)
-                (self.mounts / name).mkdir(parents=True)
-                self._mount(name)
-        except (OSError, subprocess.CalledProcessError) as error:
-            self.__exit__()
-            raise NoLoop(f"no disks can be made here: {error}") from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Take the disks away, whatever is going on."""
-        for name in reversed(NAMES):
-            if self.mounts / name in self._mounted:
-                self._unmount(name)
-
-    def cut(self) -> None:
-        """Cut the power and give it back: nothing may be running on the disks."""
-        # All are copied before any is unmounted, which would flush it.
-        for name in NAMES:
-            before, after = self._image(name), self.images / f"{name}-{self._number + 1}"
-            _run("cp", "--sparse=always", before, after)
-        for name in NAMES:
-            self._unmount(name)
-            self._image(name).unlink()
-        self._number += 1
-        for name in NAMES:
-            self._mount(name)
-
-    def _image(self, name: str) -> Path:
-        return self.images / f"{name}-{self._number}"
-
-    def _mount(self, name: str) -> None:
-        place = self.mounts / name
-        _run("mount", "-o", OPTIONS, self._image(name), place)
-        self._mounted.append(place)
-        shutil.rmtree(place / "lost+found", ignore_errors=True)
-
-    def _unmount(self, name: str) -> None:
-        """Unmount a disk, once the last process has let go of it."""
-        place = self.mounts / name
-        deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
-        while True:
-            try:
-                _run("umount", place)
-                break
-            except subprocess.CalledProcessError:
-                if time.monotonic() > deadline:
-                    _run("umount", "--lazy", place)
-                    break
-            pause.wait(LOOK_S)
-        self._mounted.remove(place)
+def mounted(*arguments: str | Path) -> None:
+    """Have a file system mounted, as mount(8) is told to."""
+    subprocess.run(["mount", *arguments], check=True)
 
 
-def _run(*command: str | os.PathLike[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def unmount(place: Path) -> None:
+    """Take away what is mounted at ``place``, even while somebody uses it, as a share that goes away does."""
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@contextmanager
+def small_disk(place: Path, *, size: str = "32m", files: int = 10_000) -> Iterator[None]:
+    """A file system in memory, mounted at ``place`` while the block runs, unless it is taken away before."""
+    place.mkdir(parents=True, exist_ok=True)
+    mounted("-t", "tmpfs", "-o", f"size={size},nr_inodes={files},mode=700", "sealdrop-test", place)
+    try:
+        yield
+    finally:
+        while os.path.ismount(place):
+            unmount(place)
+
+
+def read_only(place: Path, *, on: bool) -> None:
+    """Make what is mounted at ``place`` read-only, or writable again."""
+    mounted("-o", "remount,ro" if on else "remount,rw", place)
+
+
+@contextmanager
+def share(back: Path, place: Path) -> Iterator[None]:
+    """Show ``back`` at ``place`` through FUSE: what is written in ``back`` gives no events there."""
+    if shutil.which("bindfs") is None:
+        if os.environ.get("CI"):
+            pytest.fail("bindfs is missing, and CI must not do without")
+        pytest.skip("bindfs is not installed")
+    for folder in (back, place):
+        folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["bindfs", back, place], check=True)
+    try:
+        yield
+    finally:
+        if os.path.ismount(place):
+            unmount(place)
+
+
+def fill(folder: Path, *, leave_bytes: int = 0) -> Path:
+    """Fill the file system of ``folder`` with one file, up to ``leave_bytes``; return the file."""
+    ballast = folder / ".ballast"
+    status = os.statvfs(folder)
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        # All at once for the most part; the rest a page at a time, since others may write meanwhile.
+        os.posix_fallocate(file.fileno(), 0, max(4096, status.f_bavail * status.f_frsize - max(leave_bytes, 1 << 20)))
+        file.seek(0, os.SEEK_END)
+        while leave_bytes == 0:
+            file.write(bytes(4096))
+    status = os.statvfs(folder)
+    assert status.f_bavail * status.f_frsize <= max(leave_bytes, 1 << 20)
+    return ballast
+
+
+@contextmanager
+def prepared(directory: Path, *, tables: Sequence[tuple[str, str]] = (), **changes: str) -> Iterator[Sandbox]:
+    """Run a sandbox while the block runs; ``tables`` are lines to add to its configuration below a table's head."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path, **changes)
+        text = sandbox.config_path.read_text()
+        for head, lines in tables:
+            assert f"[{head}]\n" in text
+            text = text.replace(f"[{head}]\n", f"[{head}]\n{lines}\n")
+        sandbox.config_path.write_text(text)
+        yield sandbox
+
+
+@contextmanager
+def service(
+    directory: Path, *, tables: Sequence[tuple[str, str]] = (), **changes: str
+) -> Iterator[tuple[Sandbox, Running]]:
+    """Run sandbox and daemon while the block runs, configured as `prepared` says."""
+    with prepared(directory, tables=tables, **changes) as sandbox, running_daemon(sandbox.config_path) as running:
+        yield sandbox, running
+
+
+def troubles(running: Running) -> dict[str, str]:
+    """Return what `sealdrop status` would show: what is in trouble, and the text."""
+    return {trouble.subject: trouble.text for trouble in running.daemon._ledger.troubles()}

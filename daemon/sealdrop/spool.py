@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealdrop.durable import fsync_folder, make_folder
@@ -23,6 +23,8 @@ class Spool:
     """The spool below ``root``; every path in it follows from a document's ID."""
 
     root: Path
+    # The folders right below the root that this process has made durable: nobody ever removes them.
+    _durable: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def folder(self, document: DocumentId) -> Path:
         """Return the folder that holds all of one document's files."""
@@ -44,8 +46,11 @@ class Spool:
         """Create the document's folder, durably, and return it."""
         folder = self.folder(document)
         make_folder(folder, mode=0o700)
-        # Whoever made the folder above, an instant ago or before a crash, may not have come to this.
-        fsync_folder(self.root)
+        above = folder.parent.name
+        if above not in self._durable:
+            # Whoever made the folder above, an instant ago or before a crash, may not have come to this.
+            fsync_folder(self.root)
+            self._durable.add(above)
         return folder
 
     def remove(self, document: DocumentId) -> None:

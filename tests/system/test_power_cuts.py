@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from crash_steps import ALL, deaths
-from disks import Disks, NoLoop
+from power import Disks, NoLoop
 from rounds import Death, Rounds
 from steps import AFTER, Nursery
 

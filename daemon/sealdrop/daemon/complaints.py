@@ -112,6 +112,10 @@ class Complaints:
         known = self._told.get("/".join(path.relative_to(self._inbound).parts))
         return known is not None and (known.state, known.reason) == (_state(identity), reason)
 
+    def knows(self, path: Path) -> bool:
+        """Return whether something was said of the file or folder, and still holds as far as is known."""
+        return "/".join(path.relative_to(self._inbound).parts) in self._told
+
     def taken(self, name: str) -> None:
         """Take note that the file ``name`` was taken over, or is not there any more."""
         if name in self._told:

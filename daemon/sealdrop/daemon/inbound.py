@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
@@ -81,6 +81,7 @@ class InboundWorker:
         self._stopping = threading.Event()
         self._troubles = troubles
         self._subject = f"folder {name} inbound"
+        self._events_subject = f"folder {name} events"
         self._room = room
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound)
@@ -92,6 +93,7 @@ class InboundWorker:
         # Empty folders with the name of a PDF: those that were there before, and those that this sweep has found.
         self._empty_folders: set[Path] = set()
         self._found_empty: set[Path] = set()
+        self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
         self._standing = Standing(self._folder.inbound, spool, ledger, log)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
@@ -219,7 +221,9 @@ class InboundWorker:
 
     def _leave_out(self, path: Path, why: LeftOut) -> None:
         """Say why nothing in a folder is taken."""
-        if why is LeftOut.EMPTY and path not in self._empty_folders:
+        if path in self._emptied:
+            return
+        if why is LeftOut.EMPTY and path not in self._empty_folders and not self._complaints.knows(path):
             if len(self._empty_folders) < MAX_EMPTY:
                 self._empty_folders.add(path)
                 self._found_empty.add(path)
@@ -230,21 +234,26 @@ class InboundWorker:
 
     def _listen(self) -> None:
         """Start listening for events, again if the last listener died; without events the sweep does it all."""
-        subject = f"folder {self.name} events"
-        error = "some sub-folders cannot be watched"
         try:
-            if not self._watch.is_alive:
+            is_alive = self._watch.is_alive
+            if not is_alive or self._watch.has_gaps:
+                if not is_alive and self._watch.is_started:
+                    self._tell_deaf("the listener ended, or its folder went")
                 self._watch.stop()
                 self._watch.start()
-            if not self._watch.has_gaps:
-                self._troubles.over(subject, EventName.WATCH_AVAILABLE, folder=self.name)
-                return
-        except OSError as failure:
-            error = failure.strerror or str(failure)
-        text = (
-            f"no file events for {self._folder.inbound}, its files are found every {self._folder.sweep_s:g} s: {error}"
-        )
-        self._troubles.tell(subject, text, EventName.WATCH_UNAVAILABLE, folder=self.name, error=error)
+        except OSError as error:
+            self._tell_deaf(error.strerror or str(error))
+            return
+        if self._watch.has_gaps:
+            self._tell_deaf("some sub-folders cannot be watched")
+        else:
+            self._troubles.over(self._events_subject, EventName.WATCH_AVAILABLE, folder=self.name)
+
+    def _tell_deaf(self, error: str) -> None:
+        every_s = f"{self._folder.sweep_s:g} s"
+        text = f"no file events for {self._folder.inbound}, its files are found every {every_s}: {error}"
+        event = EventName.WATCH_UNAVAILABLE
+        self._troubles.tell(self._events_subject, text, event, folder=self.name, error=error)
 
     def _take_complete(self, paths: Iterable[Path], hinted: set[Path]) -> None:
         batch: list[Document] = []
@@ -375,6 +384,8 @@ class InboundWorker:
         for document in batch:
             self._unclaimed.taken_over(document.sha256)
             self._complaints.taken(document.name)
+            if "/" in document.name and len(self._emptied) < MAX_EMPTY:
+                self._emptied |= {self._folder.inbound / parent for parent in PurePosixPath(document.name).parents}
 
     def _unreachable(self, error: Exception) -> None:
         path = str(self._folder.inbound)

@@ -61,6 +61,8 @@ class Standing:
                 continue
             if removal is intake.Removal.REMOVED:
                 removed.append(document)
+        # If the power fails before this, what comes back is still known.
+        intake.removals_durable(self._inbound, [document.name for document in removed])
         self._forget(removed)
 
     def recognises(self, path: Path, identity: FileIdentity) -> bool:
@@ -80,6 +82,7 @@ class Standing:
             except OSError:
                 return True  # told when it was first tried; it stays recognised
             if removal is intake.Removal.REMOVED:
+                intake.removals_durable(self._inbound, [name])
                 self._log.info(EventName.ORIGINAL_RECOGNISED, document=document.id, name=name)
                 self._forget([document])
         return True

@@ -19,7 +19,8 @@ that is the time between two system calls.
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePath
@@ -154,7 +155,8 @@ def remove_original(inbound: Path, name: str, identity: FileIdentity, document: 
     """Remove the original, and nothing else: a file that took its place meanwhile is left as it is.
 
     The file is first given a temporary name, then compared, then removed, so that a file put there between the
-    comparison and the removal cannot be the one that goes.
+    comparison and the removal cannot be the one that goes. A power cut can bring the file back until
+    `removals_durable` has returned: until then nobody may forget that it was taken over.
 
     Raises:
         OSError: it could not be removed, or somebody has it open for writing, or what is mounted at ``inbound`` is
@@ -180,6 +182,20 @@ def remove_original(inbound: Path, name: str, identity: FileIdentity, document: 
         return Removal.GONE
 
 
+def removals_durable(inbound: Path, names: Collection[str]) -> None:
+    """Make durable that these originals were removed: one flush for each folder that they were in.
+
+    Raises:
+        OSError: a folder could not be flushed.
+    """
+    for relative in {Path(name).parent for name in names}:
+        for folder_or_above in (relative, *relative.parents):
+            # A folder that has gone itself is gone for good when the one above is flushed.
+            with suppress(FileNotFoundError, NotADirectoryError), folder_below(inbound, folder_or_above) as folder:
+                os.fsync(folder)
+                break
+
+
 def finish_removal(aside: Path, name: str, identity: FileIdentity) -> Removal:
     """Finish a removal that was cut off after the original was set aside as ``aside``.
 
@@ -187,7 +203,9 @@ def finish_removal(aside: Path, name: str, identity: FileIdentity) -> Removal:
         OSError: it could not be removed, or somebody has it open for writing.
     """
     with folder_below(aside.parent, PurePath()) as folder:
-        return _settle_aside(folder, aside.name, Path(name).name, identity)
+        removal = _settle_aside(folder, aside.name, Path(name).name, identity)
+        os.fsync(folder)
+        return removal
 
 
 def document_of(aside: str) -> DocumentId:
@@ -200,7 +218,6 @@ def _settle_aside(folder: int, aside: str, name: str, identity: FileIdentity) ->
     is_original = _identity(folder, aside) == identity
     if is_original and not _is_being_written(folder, aside):
         os.unlink(aside, dir_fd=folder)
-        os.fsync(folder)
         return Removal.REMOVED
     _put_back(folder, aside, name)
     if is_original:

@@ -140,6 +140,11 @@ class Watch(EventHandler):
             self._listener = None
 
     @property
+    def is_started(self) -> bool:
+        """Whether somebody was told to listen, and not to stop."""
+        return self._listener is not None
+
+    @property
     def is_alive(self) -> bool:
         """Whether events can still arrive: somebody listens, to the folder that is there now."""
         try:
