@@ -135,13 +135,14 @@ class Daemon:
         for name, account in self.config.accounts.items():
             worker = self._account_worker(name)
             for duty in duties(worker, account):
+                limit = partial(worker.line.share, duty.limit, *duty.needs)
                 closed_s = partial(worker.line.closed_s, *duty.needs)
                 self._pump(
                     duty.name,
                     duty.work,
                     *duty.states,
                     account=name,
-                    limit=duty.limit,
+                    limit=limit,
                     lease_s=lease_s(account),
                     closed_s=closed_s,
                 )
@@ -172,13 +173,13 @@ class Daemon:
         *states: State,
         folder: str | None = None,
         account: str | None = None,
-        limit: int = CLAIM,
+        limit: Callable[[], int] = lambda: CLAIM,
         lease_s: float = LOCAL_LEASE_S,
         closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         def claim() -> Claimed:
             now = self._clock.now()
-            return self._ledger.claim(*states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder)
+            return self._ledger.claim(*states, now=now, limit=limit(), lease_s=lease_s, account=account, folder=folder)
 
         pump = Pump(
             name,
