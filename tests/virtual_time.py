@@ -25,7 +25,7 @@ class Sleeper:
 
 
 class VirtualTime:
-    """The time of some threads, which `start` makes; `run` lets it pass. For those threads and the one that runs them."""
+    """The time of some threads, which `start` makes; `run` lets it pass. For them and for the one that runs them."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock

@@ -4,9 +4,9 @@ Nothing waits for real. ``SEALDROP_WAITING`` says how many documents wait, and `
 The defaults are small: six hours with 10,000 documents take minutes. ``pytest -s`` shows the figures.
 
 The bounds, per virtual hour of an outage. A breaker that is open lets one call through at a time, and waits at least
-half of `retry_longest_s` (300 s) between two: 24 an hour for each operation. Before it is open that far, it has waited 2,
-4, … 256 s: eight more. And it opens after five failures, when as many calls may be under way as there are threads: ten
-more.
+half of `retry_longest_s` (300 s) between two: 24 an hour for each operation. Before it is open that far, it has waited
+2, 4, … 256 s: eight more. And it opens after five failures, when as many calls may be under way as there are threads:
+ten more.
 """
 
 import os
@@ -365,8 +365,9 @@ class Bound:
 # An operation that answers with a no is tried every five to ten seconds; the document is asked for before and after.
 REFUSED = int(HOUR_S / (REFUSED_LONGEST_S / 2)) + 10
 # Documents under way are polled as ever where polling works; those that wait to be signed anew are looked at as rarely
-# as a broken operation is tried. A document is asked for while it is sealed (SEAL_S), and then now and then.
-POLLED = 60 * WAITING
+# as a broken operation is tried. Polling takes 27 s (`poll_longest_s`, less a tenth) at most: 133 times an hour.
+EACH = 150
+POLLED = EACH * WAITING
 EVERYTHING = {"create": PROBES, "sign": PROBES, "status": PROBES}
 BOUNDS = [
     Bound(refused, EVERYTHING, {"status"}),
@@ -404,7 +405,7 @@ def test_an_outage_of_hours_is_waited_out(tmp_path: Path, bound: Bound) -> None:
             <= 8 * max(sum(hour.get(call, 0) for call in EVERYTHING) for hour in report.hours) + 100
         )
         # Each document by itself.
-        often = {subject: count for (_, subject), count in service.asked.items() if count > POLLED / WAITING}
+        often = {subject: count for (_, subject), count in service.asked.items() if count > EACH}
         assert often == {}
         # It has a name, and no other.
         told = {str(line["operation"]) for line in scene.stage.log.events("account_unreachable")}
