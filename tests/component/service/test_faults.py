@@ -20,8 +20,7 @@ from sealdrop.sandbox.server import Sandbox
 
 T = TypeVar("T")
 
-CTOGETHER_TRIES = 10  # until documents are sent together: that takes a quick machine
-ALL_FAULTS = [
+CALL_FAULTS = [
     (fault, applied)
     for fault in CallFault
     if fault is not CallFault.REFUSE_CONNECTION  # strikes every call alike; see the test of its own
@@ -60,6 +59,7 @@ def test_a_call_that_goes_wrong_never_seals_twice(directory: Path, invoice: byte
 
 
 # All of them take a minute or two; the default is a selection.
+TOGETHER_TRIES = 10  # until documents are sent together: that takes a quick machine
 ALL_FAULTS = "SEALDROP_ALL_FAULTS" in os.environ
 
 
