@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count, product
@@ -11,7 +12,18 @@ from typing import TypeVar
 import pytest
 
 from command import sealdrop
-from running import QUICK, Running, drop, leftovers, quicken, running_daemon, running_service, sha256, unique
+from running import (
+    PATIENCE_S,
+    QUICK,
+    Running,
+    drop,
+    leftovers,
+    quicken,
+    running_daemon,
+    running_service,
+    sha256,
+    unique,
+)
 from sealdrop.daemon.refusals import REFUSALS
 from sealdrop.model import Reason, State
 from sealdrop.sandbox.app import Answers
@@ -85,6 +97,13 @@ def _assert_once(sandbox: Sandbox, running: Running, contents: Sequence[bytes]) 
     assert ended.code == 0, ended
 
 
+def _until_struck(sandbox: Sandbox, fault_id: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while sandbox.faults.remaining(fault_id):
+        assert time.monotonic() < deadline, "the fault never struck"
+        time.sleep(0.01)
+
+
 def _drop_next(running: Running, invoice: bytes, contents: list[bytes]) -> None:
     contents.append(unique(invoice, len(contents)))
     drop(contents[-1], running.folder().inbound, f"{len(contents)}.pdf")
@@ -94,7 +113,7 @@ def _drop_first(sandbox: Sandbox, running: Running, invoice: bytes, contents: li
     """Have a document sent so slowly that those that come meanwhile are sent together, if the machine is quick."""
     slow = sandbox.faults.add(CallFault.TIMEOUT, Operation.CREATE, applied=True, seconds=1)
     _drop_next(running, invoice, contents)
-    running.wait_for(lambda: sandbox.faults.remaining(slow) == 0)
+    _until_struck(sandbox, slow)
 
 
 @pytest.mark.parametrize("operation", [Operation.CREATE, Operation.SIGN_MANY])
@@ -159,7 +178,7 @@ def test_what_is_stuck_holds_up_nothing_and_is_sealed_once(directory: Path, invo
     with running_service(directory, **IMPATIENT | {"poll_longest_s": "0.5"}) as (sandbox, running):
         stuck = sandbox.faults.add(SealFault.STUCK, Operation.SIGN)
         drop(contents[0], running.folder().inbound, "stuck.pdf")
-        running.wait_for(lambda: sandbox.faults.remaining(stuck) == 0)
+        _until_struck(sandbox, stuck)
         drop(contents[1], running.folder().inbound, "next.pdf")
         (overtook,) = running.wait_until_over(1)
         assert overtook.name == "next.pdf"
@@ -197,9 +216,9 @@ def test_what_is_refused_for_its_own_sake_fails_once_with_the_reason(directory: 
         quicken(sandbox.config_path, **IMPATIENT | {"retry_longest_s": "0.5"})
         _spoil_contracts(sandbox.config_path)
         with running_daemon(sandbox.config_path) as running:
-            slow = sandbox.faults.add(CallFault.TIMEOUT, Operation.CREATE, applied=True, seconds=0.4)
+            slow = sandbox.faults.add(CallFault.TIMEOUT, Operation.CREATE, applied=True, seconds=0.45)
             drop(invoice, running.folder().inbound, "slow.pdf")
-            running.wait_for(lambda: sandbox.faults.remaining(slow) == 0)
+            _until_struck(sandbox, slow)
             drop(unique(invoice, 0), running.folder("contracts").inbound, "refused.pdf")
             sent = [invoice]
 
