@@ -39,7 +39,7 @@ class FakeService:
     status_of: dict[RequestId, RemoteStatus] = field(default_factory=dict)
     external: dict[ExternalId, RequestId] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
-    accepted: list[RequestId] = field(default_factory=list)
+    accepted: dict[RequestId, None] = field(default_factory=dict)
     begins_at_once: bool = True
     with_content: bool = True
     shown: list[RemoteStatus] = field(default_factory=list)
@@ -71,7 +71,7 @@ class FakeService:
         self._enter(call)
         for request_id in request_ids:
             assert request_id not in self.accepted, "sealed twice"
-            self.accepted.append(request_id)
+            self.accepted[request_id] = None
             if self.begins_at_once:
                 self.status_of[request_id] = RemoteStatus.SIGN_IN_PROGRESS
         self.after(call)
@@ -110,13 +110,20 @@ class FakeService:
 class Stage:
     """One account with a real ledger, a fake service and a clock that goes when told."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(
+        self,
+        tmp_path: Path,
+        *,
+        service: FakeService | None = None,
+        ledger: type[Ledger] = Ledger,
+        on_stored: Callable[[Document], None] = lambda _: None,
+    ) -> None:
         self.clock = FakeClock()
         self.log = KeptLog()
-        self.service = FakeService()
+        self.service = service or FakeService()
         self.spool = Spool(tmp_path / "spool")
         self.spool.root.mkdir()
-        self.ledger = Ledger.open(
+        self.ledger = ledger.open(
             tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=self.clock
         )
         config = Config.model_validate(
@@ -139,11 +146,11 @@ class Stage:
             }
         )
         rng = random.Random(1)
-        recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
+        self.recorder = Recorder(self.ledger, self.clock, self.log, on_stored=on_stored, on_record=lambda: None)
         troubles = Troubles("host", self.ledger, self.clock, self.log)
         self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
         self.worker = AccountWorker(
-            self.line, config, cast(SignApi, self.service), self.spool, recorder, self.clock, rng
+            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, self.clock, rng
         )
         self.account = config.accounts["main"]
 
@@ -178,7 +185,9 @@ class Stage:
             if closed_s > 0:
                 due_s.append(closed_s)
                 continue
-            claimed = self.ledger.claim(*duty.states, now=self.clock.now(), limit=duty.limit, lease_s=LEASE_S)
+            claimed = self.ledger.claim(
+                *duty.states, now=self.clock.now(), limit=self.line.share(duty.limit, *duty.needs), lease_s=LEASE_S
+            )
             if claimed.documents:
                 duty.work(claimed.documents)
                 return 0.0

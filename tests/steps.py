@@ -290,10 +290,10 @@ def main() -> None:
     from multiprocessing import forkserver
 
     import sealdrop.cli.run
-    import sealdrop.pdf.jail
+    import sealdrop.pdf.child
 
     del sealdrop
-    from sealdrop.pdf.jail import PRELOADED
+    from sealdrop.pdf.child import PRELOADED
 
     multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()

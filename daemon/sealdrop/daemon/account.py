@@ -294,6 +294,8 @@ class AccountWorker:
     def _sign_again(self, document: Document) -> None:
         closed_s = self.line.closed_s(Operation.SIGN)
         if closed_s > 0:
+            # Many may wait like this, and each look costs a call.
+            closed_s = max(closed_s, self._account.retry_longest_s / 2)
             self._recorder.commit([self._after_closed(document, closed_s)])
         else:
             self._sign(self._recorder.commit([self._intend_seal(document)]))

@@ -64,6 +64,14 @@ class AccountLine:
             (max(breaker.open_until - now, PROBED_S) for breaker in breakers if not breaker.may_call(now)), default=0.0
         )
 
+    def share(self, limit: int, *operations: Operation) -> int:
+        """Return how many documents may be claimed at a time of ``limit``: one if an operation does not work.
+
+        It would be tried no better with many, and they would all have to be asked about afterwards.
+        """
+        with self._lock:
+            return 1 if any(self._breakers[operation].is_open for operation in operations) else limit
+
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function``, which asks for a status, returns; let the breaker know how it went.
 

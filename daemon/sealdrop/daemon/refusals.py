@@ -9,7 +9,7 @@ a no from one that is meant for its document by looking at it. What tells is how
 - Where nothing else is sent, nobody can witness. Then a document that was refused for the account's ``refused_alone_s``
   without a break is believed to be at fault itself, unless many are refused, or the refused are often taken after all.
 - As many documents as open a breaker, all different and none taken in between, are no accident: the service refuses
-  everything. The operation is tried ever more rarely, like any that does not work, and nobody's time alone counts.
+  everything. The operation is tried more rarely, like any that does not work, and until one is taken no refusal counts.
 
 Kept in memory only: a restart forgets, and a refused document waits a little longer.
 """
@@ -22,9 +22,9 @@ from sealdrop.model import DocumentId
 
 REFUSALS = 4  # times that a document must be refused, seconds to minutes apart, before it can fail for it
 DOUBT = 1e-4  # a document fails only if being refused as often as it was, by chance, is less likely than this
-OFTEN = 0.1  # of the documents that are taken were refused before: then a no means little
-LATELY = 0.99  # how much what was learned counts for, one document later
-FIRST_GUESS = 0.05  # documents in one that are taken after having been refused, before anything is known
+OFTEN = 0.1  # of the calls that are taken hold a document that was refused before: then a no means little
+LATELY = 0.99  # how much what was learned counts for, one call later
+FIRST_GUESS = 0.05  # calls of one that are taken after having been refused, before anything is known
 REMEMBERED = 1_000  # documents; whatever number is refused, memory is bounded
 
 
@@ -59,10 +59,9 @@ class Refusals:
         """Take note that the service took these documents."""
         self._calls_taken += 1
         self._in_a_row.clear()
-        for each in documents:
-            reprieved = self._refused.pop(each, None) is not None
-            self._taken_lately = self._taken_lately * LATELY + 1
-            self._reprieved_lately = self._reprieved_lately * LATELY + reprieved
+        reprieved = [each for each in documents if self._refused.pop(each, None) is not None]
+        self._taken_lately = self._taken_lately * LATELY + 1
+        self._reprieved_lately = self._reprieved_lately * LATELY + bool(reprieved)
 
     def refused(self, documents: Sequence[DocumentId], now: float) -> None:
         """Take note that the service refused a call for these documents: of several, any may be the cause."""
@@ -73,7 +72,7 @@ class Refusals:
         known = self._refused.setdefault(documents[0], _Refused(since=now, taken_before=self._calls_taken))
         self._refused.move_to_end(documents[0])
         known.times += 1
-        if self._calls_taken > known.taken_before:
+        if self._calls_taken > known.taken_before and not self.are_general:
             known.witnessed += 1
             known.taken_before = self._calls_taken
         if len(self._refused) > REMEMBERED:

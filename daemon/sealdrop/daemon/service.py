@@ -154,8 +154,8 @@ class Daemon:
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
             self._pump(f"verify {number}", stages.verify, State.SEALED, suspect=False)
         # One at a time: it may take all of its time, and what else is claimed would wait for it.
-        self._pump("validate suspects", stages.validate, State.RECEIVED, suspect=True, limit=1)
-        self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=1)
+        self._pump("validate suspects", stages.validate, State.RECEIVED, suspect=True, limit=lambda: 1)
+        self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=lambda: 1)
         for name, folder in self.config.folders.items():
             for state, place in OUTLETS.items():
                 closed_s = outlets[name, state].closed_s
@@ -168,13 +168,14 @@ class Daemon:
         for name, account in self.config.accounts.items():
             worker = self._account_worker(name)
             for duty in duties(worker, account):
+                limit = partial(worker.line.share, duty.limit, *duty.needs)
                 closed_s = partial(worker.line.closed_s, *duty.needs)
                 self._pump(
                     duty.name,
                     duty.work,
                     *duty.states,
                     account=name,
-                    limit=duty.limit,
+                    limit=limit,
                     lease_s=lease_s(account),
                     closed_s=closed_s,
                 )
@@ -212,14 +213,14 @@ class Daemon:
         folder: str | None = None,
         account: str | None = None,
         suspect: bool | None = None,
-        limit: int = CLAIM,
+        limit: Callable[[], int] = lambda: CLAIM,
         lease_s: float = LOCAL_LEASE_S,
         closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         def claim() -> Claimed:
             now = self._clock.now()
             return self._ledger.claim(
-                *states, now=now, limit=limit, lease_s=lease_s, account=account, folder=folder, suspect=suspect
+                *states, now=now, limit=limit(), lease_s=lease_s, account=account, folder=folder, suspect=suspect
             )
 
         pump = Pump(
