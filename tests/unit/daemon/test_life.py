@@ -466,13 +466,18 @@ class Life(RuleBasedStateMachine):
         answer = ask_for_retry(wanted, self.config, self.ledger, self.clock)
         assert not answer.accepted or (before is not None and before.state is State.FAILED)
 
-    @rule(work=st.sampled_from(WORK), more=st.booleans())
-    def work(self, work: tuple[str, tuple[State, ...], int], more: bool) -> None:
-        """Do what is due in a state, as a pump does; perhaps everything that is due."""
+    @rule(work=st.sampled_from(WORK))
+    def work(self, work: tuple[str, tuple[State, ...], int]) -> None:
+        """Do what is due in a state, as a pump does."""
         self.turn(work)
-        if more:
+
+    @rule(rounds=st.integers(1, 12), seconds=st.sampled_from([0.1, 3.0, 30.0]))
+    def work_for_a_while(self, rounds: int, seconds: float) -> None:
+        """Do all that is due, again and again."""
+        for _ in range(rounds):
             for each in WORK:
                 self.turn(each)
+            self.let_time_pass(seconds)
 
     def turn(self, work: tuple[str, tuple[State, ...], int]) -> bool:
         """Claim and work once; return whether anything was claimed."""
@@ -526,7 +531,7 @@ class Life(RuleBasedStateMachine):
         self.clock.go(seconds)
         self.service.arrive()
 
-    @rule(faults=st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(FAULTS)), min_size=1, max_size=3))
+    @rule(faults=st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(FAULTS)), min_size=1, max_size=6))
     def have_calls_fail(self, faults: list[tuple[str, str]]) -> None:
         """Have some of the next calls fail."""
         self.service.faults += faults
