@@ -114,7 +114,7 @@ def take(
         return NotTaken(name, Reason.FILE_UNREADABLE, error.strerror or "it cannot be opened")
     try:
         opened = os.fstat(source)
-        if FileIdentity.of(opened) != seen or _unfit(name, opened) is not None:
+        if FileIdentity.of(opened) != seen or unfit_for(name, opened) is not None:
             return Unsettled(name)  # another file has the name since it was looked at, perhaps a link to somebody's
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb") as target:
             size_bytes, sha256 = copy_hashed(_Original(source, seen.size_bytes), target, check=check)
