@@ -100,7 +100,7 @@ class Rounds:
     """A sandbox, a service that dies now and then, and what was dropped so far.
 
     ``on_death`` is called after each death, before the next start; ``told`` are the steps that were told of;
-    ``forgets`` is what the service forgets to flush, ``files`` or ``folders``, to see that it is noticed.
+    ``forgets`` is what the service forgets to flush: ``files``, ``folders`` or ``ledger``.
     """
 
     base: Path

@@ -44,8 +44,6 @@ class Spool:
         """Create the document's folder, durably, and return it."""
         folder = self.folder(document)
         make_folder(folder, mode=0o700)
-        # Whoever made the folder above, an instant ago or before a crash, may not have come to this.
-        fsync_folder(self.root)
         return folder
 
     def remove(self, document: DocumentId) -> None:
