@@ -327,12 +327,12 @@ def _trail_problems(config: Config, documents: Sequence[Document]) -> Iterator[s
         if entry.document is not None:
             stories[entry.document].append(entry)
     for document in documents:
-        yield from _story_problems(document, stories.pop(document.id, []))
+        yield from story_problems(document, stories.pop(document.id, []))
     for stray in stories:
         yield f"the audit trail tells of {stray}, which the ledger does not know"
 
 
-def _story_problems(document: Document, story: Sequence[TrailEntry]) -> Iterator[str]:
+def story_problems(document: Document, story: Sequence[TrailEntry]) -> Iterator[str]:
     """Follow the events by the table of moves, in all states in which they may have left the document."""
     about = f"{document.id} ({document.name})"
     events = [entry.event for entry in story]

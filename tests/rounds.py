@@ -99,8 +99,8 @@ class NotReached(Exception):
 class Rounds:
     """A sandbox, a service that dies now and then, and what was dropped so far.
 
-    ``on_death`` is called after each death, before the next start; ``told`` are the steps that were told of;
-    ``forgets`` is what the service forgets to flush, ``files`` or ``folders``, to see that it is noticed.
+    ``on_death`` is called after the last death, before the next start; ``told`` are the steps that were told of;
+    ``forgets`` is what the service forgets to flush: ``files``, ``folders`` or ``ledger``.
     """
 
     base: Path
@@ -150,12 +150,9 @@ class Rounds:
         self.recover(str(death))
 
     def die(self, death: Death) -> None:
-        """Let the service die at a step; some that depend on chance are tried again."""
-        for _ in range(TRIES):
-            if self._died(death):
-                self.on_death()
-                return
-        raise NotReached(f"{death}: the step never came")
+        """Let the service die at a step, and have ``on_death`` happen."""
+        self._reach(death)
+        self.on_death()
 
     def recover(self, why: str) -> None:
         """Start the service if it does not run, wait until it has nothing left to do, and check everything."""
@@ -217,11 +214,18 @@ class Rounds:
         _flush(path.parent)
         self.drops.append(new)
 
+    def _reach(self, death: Death) -> None:
+        """Let the service die at a step; some that depend on chance are tried again."""
+        for _ in range(TRIES):
+            if self._died(death):
+                return
+        raise NotReached(f"{death}: the step never came")
+
     def _died(self, death: Death) -> bool:
         """Whether the service died at the step; if it did not, it goes on."""
         if death.run == "recovery":
             assert death.after is not None
-            self.die(death.after)
+            self._reach(death.after)
             self.start(death.step, death.when)
         elif death.run in ("first start", "start"):
             if self._service is not None:

@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -272,8 +273,14 @@ def _serve(order: dict[str, Any]) -> None:
 
 
 def _forget_to_flush(kind: str) -> None:
-    """Break the service, to see that it is noticed: its files, or the names of its files, are not made durable."""
+    """Have the service not flush its ``files``, the ``folders`` with their names, or its ``ledger``."""
     import stat
+
+    from sqlalchemy import Engine, event
+
+    if kind == "ledger":
+        event.listen(Engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+        return
 
     flush = os.fsync
 
@@ -307,6 +314,8 @@ def main() -> None:
         if pid == 0:
             try:
                 _serve(order)
+            except BaseException:  # noqa: BLE001 - whatever it is, it must be told, and this process not go on
+                traceback.print_exc()
             finally:
                 os._exit(1)
         _, status = os.waitpid(pid, 0)

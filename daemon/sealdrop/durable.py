@@ -14,7 +14,7 @@ import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol
@@ -71,8 +71,14 @@ def fsync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
-    """Create ``folder`` and its missing parents, each durable in its parent."""
+    """Create ``folder`` and its missing parents, each durable in its parent; also if it was there before.
+
+    Whoever made it, an instant ago or before a crash, may have been cut off before that. Only where we may not read the
+    parent of a folder that is there, somebody else made it.
+    """
     if folder.is_dir():
+        with suppress(PermissionError):
+            fsync_folder(folder.parent)
         return
     make_folder(folder.parent, mode=mode)
     try:

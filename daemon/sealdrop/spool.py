@@ -45,12 +45,13 @@ class Spool:
     def make(self, document: DocumentId) -> Path:
         """Create the document's folder, durably, and return it."""
         folder = self.folder(document)
-        make_folder(folder, mode=0o700)
-        above = folder.parent.name
-        if above not in self._durable:
-            # Whoever made the folder above, an instant ago or before a crash, may not have come to this.
-            fsync_folder(self.root)
-            self._durable.add(above)
+        above = folder.parent
+        if above.name not in self._durable:
+            # Whoever made it, an instant ago or before a crash, may not have come to make it durable.
+            make_folder(above, mode=0o700)
+            self._durable.add(above.name)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        fsync_folder(above)
         return folder
 
     def remove(self, document: DocumentId) -> None:

@@ -7,6 +7,7 @@
 import os
 import random
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -49,7 +50,6 @@ SEEN = (
     "_write: link out/rejected/SUB/unfit.pdf.reason.json",
     "_write: unlink out/sealed/SUB/.sealdrop-ID.tmp for good.pdf.receipt.json",
 )
-DELIVERED = "_commit: commit document_delivered"
 
 
 @contextmanager
@@ -139,6 +139,29 @@ def test_a_service_that_forgets_to_flush_is_found_out(
     with house(tmp_path / "shared", keys, nursery) as (disks, rounds):
         rounds.forgets = forgets
         rounds.on_death = disks.cut
-        (death,) = (each for each in deaths() if each.when == AFTER and each.step.endswith(DELIVERED))
         with pytest.raises(AssertionError, match=r"is missing|is not the one|ended by itself"):
-            rounds.round(death)
+            rounds.round(_death("_commit: commit document_delivered"))
+
+
+@pytest.mark.usefixtures("root")
+def test_what_a_killed_commit_left_is_durable_before_anything_follows_from_it(
+    tmp_path: Path, keys: Path, nursery: Nursery
+) -> None:
+    """A commit that was written and not flushed counts after a restart, and is not gone after a power cut.
+
+    By then the audit trail's files may have its record, and the service does not start with a ledger that has not.
+    """
+    with house(tmp_path / "shared", keys, nursery) as (disks, rounds):
+        rounds.forgets = "ledger"  # its death after a commit is that of another one between the write and the flush
+        rounds.recover("before")
+        subprocess.run(["sync", "--file-system", disks.mounts / "state"], check=True)
+        rounds.die(_death("_commit: commit document_received"))
+        rounds.forgets = ""
+        rounds.die(_death("_write: fsync state/daemon/audit/DAY.jsonl"))
+        disks.cut()
+        rounds.recover("after the power was cut")
+
+
+def _death(end: str) -> Death:
+    (found,) = (each for each in deaths() if each.when == AFTER and each.step.endswith(end) and each.run != "recovery")
+    return found

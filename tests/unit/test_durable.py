@@ -281,9 +281,11 @@ def test_a_copy_of_something_else_gets_no_name(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_there_is_made_durable_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever made a sub-folder may have been cut off before it was durable, so its parent is flushed again."""
+    """Whoever made a folder may have been cut off before it was durable, so its parent is flushed again."""
     flushed: list[Path] = []
     monkeypatch.setattr(durable, "fsync_folder", flushed.append)
+    make_folder(tmp_path)
+    assert flushed.pop() == tmp_path.parent
     make_subfolder(tmp_path, Path("a/b"))
     make_subfolder(tmp_path, Path("a/b"))
     assert flushed == [tmp_path, tmp_path / "a"] * 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from documents import DIGEST
-from sealdrop import spool as module
+from sealdrop import durable
 from sealdrop.model import DocumentId
 from sealdrop.spool import Spool
 
@@ -60,7 +60,7 @@ def test_the_folder_above_is_flushed_even_if_it_was_there(
     """A crash may have come between making it and making it durable."""
     (tmp_path / "dd").mkdir()
     flushed: list[Path] = []
-    monkeypatch.setattr(module, "fsync_folder", flushed.append)
+    monkeypatch.setattr(durable, "fsync_folder", flushed.append)
     spool.make(ID)
     assert tmp_path in flushed
 

@@ -6,12 +6,12 @@ What is wrong is said at once and as a whole; then nothing is started.
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from sealdrop.audit.trail import Trail
 from sealdrop.config import Config
-from sealdrop.durable import make_folder
+from sealdrop.durable import fsync_folder, make_folder
 from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.ledger.store import Ledger
 from sealdrop.pdf.evidence import count_anchors
@@ -65,7 +65,12 @@ def _folder_problems(config: Config) -> Iterator[str]:
         for key, path in folder.places()
     ]
     for place, path, mode in places:
-        if not path.exists() and config.service.create_folders:
+        if path.is_dir() and config.service.create_folders:
+            # We may have made it in a start that was cut off before its name was durable. If somebody else did, we may
+            # not be allowed to do this, and need not.
+            with suppress(OSError):
+                fsync_folder(path.parent)
+        elif not path.exists() and config.service.create_folders:
             try:
                 make_folder(path, mode=mode)
             except OSError as error:

@@ -3,6 +3,7 @@
 Rules:
 
 - SQLite runs in WAL mode with ``synchronous=FULL``: a transaction that has committed survives a power cut.
+- What a killed process wrote and did not flush is flushed before it is read.
 - A writing transaction takes SQLite's write lock when it begins (BEGIN IMMEDIATE), so it never has to give up half
   way because somebody else wrote in between. Threads of one process queue on a lock, which is fair and wakes at
   once; only other processes are waited for by SQLite's busy timeout, which polls.
@@ -89,6 +90,7 @@ class Database:
             Retryable: another process holds it, or the disk is full or failing.
         """
         _create_file(path)
+        _make_durable(path)
         database = cls(_sqlite_engine(path.absolute().as_uri()), str(path))
         try:
             database._set_up(path)
@@ -199,12 +201,30 @@ def _create_file(path: Path) -> None:
     """SQLite takes an empty file for a new database, and gives its other files the same mode."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        fsync_folder(path.parent)
     except FileExistsError as error:
         if not path.is_file():
             raise Fatal(f"the ledger {path} is not a file") from error
     except OSError as error:
         raise Fatal(f"the ledger {path} cannot be created: {error}") from error
+
+
+def _make_durable(path: Path) -> None:
+    """Flush what the last process wrote, before anybody reads it.
+
+    If that one was killed while it committed, the log holds a transaction that was written and not flushed. From now on
+    it counts as committed, so it must not be gone when the power is.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    try:
+        if log.exists():
+            fd = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        fsync_folder(path.parent)
+    except OSError as error:
+        raise Retryable(f"the ledger {path} cannot be made durable: {error}") from error
 
 
 def _sqlite_engine(uri: str) -> Engine:

@@ -1,5 +1,7 @@
 """What happens to the ledger when its file, its disk or its neighbours misbehave."""
 
+import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Callable
@@ -51,6 +53,22 @@ def test_commits_are_flushed_to_disk(ledger: Ledger) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_what_a_killed_process_wrote_is_flushed_before_it_counts(
+    ledger: Ledger, path: Path, tmp_path: Path, clock: StoppedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is there at the start may hold a commit that nobody flushed: it and the folder are flushed."""
+    ledger.note(EVENT)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    for each in path.parent.glob(f"{path.name}*"):
+        shutil.copyfile(each, killed / each.name)
+    flushed: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: flushed.append(Path(f"/proc/self/fd/{fd}").readlink().name))
+    with reopen(killed / path.name, clock) as again:
+        assert flushed == [f"{path.name}-wal", "killed"]
+        assert again.audit_head() == ledger.audit_head()
 
 
 def overwrite_start(path: Path) -> None:
