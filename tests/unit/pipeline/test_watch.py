@@ -233,11 +233,12 @@ def test_newcomers_have_half_of_the_room(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(watch, "MAX_SIGHTINGS", 6)
     sightings = Sightings(tmp_path, settle_s=1, incomplete_s=2)
     for number in range(5):
-        assert sightings.crowded is (number >= 3)
+        assert sightings.room == max(0, 3 - number)
         assert sightings.complete(_dropped(tmp_path, number), now=0.0, hinted=False) is None
     assert len(sightings.paths()) == 3
     sightings.forget(tmp_path / "0.pdf")
-    assert not sightings.crowded
+    assert sightings.room == 1
+    assert sightings.has_turned_away
     assert sightings.complete(tmp_path / "4.pdf", now=0.0, hinted=False) is None
     assert tmp_path / "4.pdf" in sightings.paths()
     assert sightings.complete(tmp_path / "0.pdf", now=0.0, hinted=True), "a finished file needs no place in memory"
@@ -253,7 +254,7 @@ def test_files_that_never_become_complete_keep_nobody_out(tmp_path: Path, monkey
         sightings.complete(path, now=0.0, hinted=False)
         sightings.complete(path, now=1.0, hinted=False)
     assert len(sightings.paths()) == 2
-    assert not sightings.crowded
+    assert sightings.room == 2
     assert sightings.complete(_dropped(tmp_path, 1), now=2.0, hinted=False) is None
     assert tmp_path / "1.pdf" in sightings.paths()
     assert sightings.due(3.0) == [tmp_path / "1.pdf"]
