@@ -5,12 +5,13 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from disks import until
+from disks import leased, until
 from intakes import Intake, intake
 from sealdrop.daemon import inbound as module
 from sealdrop.durable import copy_hashed
@@ -18,7 +19,7 @@ from sealdrop.errors import Retryable
 from sealdrop.model import Document, FileIdentity, Sha256
 from sealdrop.pipeline import intake as intake_module
 from sealdrop.pipeline import watch
-from sealdrop.pipeline.watch import Look
+from sealdrop.pipeline.watch import GONE, Look
 
 QUICK = "settle_s = 0.05\nincomplete_s = 0.4\nsweep_s = 3600"
 
@@ -193,8 +194,9 @@ def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> Non
     assert [document.name for document in running.taken] == ["good.pdf"]
 
 
-def test_what_is_recognised_is_read_without_following_a_link(tmp_path: Path) -> None:
-    """A file that looks like one that was taken over is compared by its content, and a link to one is not."""
+@pytest.mark.parametrize("put", ["pipe", "folder link", "lease"])
+def test_what_is_recognised_is_read_without_following_or_waiting(tmp_path: Path, put: str) -> None:
+    """What takes the place of a file that looks like one taken over, between look and opening, is not waited on."""
     with intake(tmp_path, folder=QUICK) as running:
         path = running.inbound / "sub" / "a.pdf"
         path.parent.mkdir()
@@ -203,10 +205,31 @@ def test_what_is_recognised_is_read_without_following_a_link(tmp_path: Path) -> 
         until(lambda: len(running.taken) == 1)
     standing, document = running.worker._standing, running.taken[0]
     standing._keep(document)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "a.pdf").write_bytes(_pdf(1))
-    path.parent.rmdir()
-    path.parent.symlink_to(elsewhere)
-    with pytest.raises(OSError, match="Not a directory"):
-        standing.recognises(path, FileIdentity(0, 0, document.size_bytes, document.identity.mtime_ns))
+    held: AbstractContextManager[None] = nullcontext()
+    if put == "pipe":
+        os.mkfifo(path)
+    elif put == "folder link":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "a.pdf").write_bytes(_pdf(1))
+        path.parent.rmdir()
+        path.parent.symlink_to(elsewhere)
+    else:
+        path.write_bytes(_pdf(1))
+        held = leased(path)
+    errors: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            standing.recognises(path, FileIdentity(0, 0, document.size_bytes, document.identity.mtime_ns))
+        except OSError as error:
+            errors.append(error)
+
+    with held:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(20)
+        assert not asking.is_alive(), "it waits for somebody"
+    (error,) = errors
+    assert isinstance(error, BlockingIOError) is (put == "lease")
+    assert (error.errno in GONE or isinstance(error, FileNotFoundError)) is (put != "lease")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
+from disks import leased
 from documents import FakeClock
 from sealdrop.model import FileIdentity
 from sealdrop.pipeline import listen, watch
@@ -37,12 +38,6 @@ SETTLE_S, INCOMPLETE_S = 2.0, 60.0
 # Holds a file open for writing in another process until its standard input ends.
 HOLDER = "import sys; f = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
 
-# Holds a lease for writing on a file until its standard input ends, like a file server for one of its clients.
-LEASER = (
-    "import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); f = open(sys.argv[1], 'r+b')\n"
-    "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); sys.stdin.read()"
-)
-
 
 @contextmanager
 def held_open(path: Path) -> Iterator[None]:
@@ -53,22 +48,6 @@ def held_open(path: Path) -> Iterator[None]:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"open\n"
-        try:
-            yield
-        finally:
-            process.stdin.close()
-            process.wait(30)
-
-
-@contextmanager
-def leased(path: Path) -> Iterator[None]:
-    """Another process holds a lease for writing on the file while the block runs, and does not give way."""
-    with subprocess.Popen(
-        [sys.executable, "-c", LEASER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == b"held\n"
         try:
             yield
         finally:
