@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,12 @@ import pytest
 
 from running import PATIENCE_S, QUICK, Running, quicken, running_daemon
 from sealdrop.sandbox.server import Sandbox
+
+# Holds a lease for writing on a file until its standard input ends, like a file server for one of its clients.
+LEASER = (
+    "import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); f = open(sys.argv[1], 'r+b')\n"
+    "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); sys.stdin.read()"
+)
 
 
 def until(condition: Callable[[], bool], what: object = "") -> None:
@@ -108,3 +115,19 @@ def service(
 def troubles(running: Running) -> dict[str, str]:
     """Return what `sealdrop status` would show: what is in trouble, and the text."""
     return {trouble.subject: trouble.text for trouble in running.daemon._ledger.troubles()}
+
+
+@contextmanager
+def leased(path: Path) -> Iterator[None]:
+    """Another process holds a lease for writing on the file while the block runs, and does not give way."""
+    with subprocess.Popen(
+        [sys.executable, "-c", LEASER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            process.stdin.close()
+            process.wait(30)

@@ -2,13 +2,15 @@
 
 import errno
 import hashlib
+import io
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sealdrop import durable
@@ -289,3 +291,38 @@ def test_a_folder_that_is_there_is_made_durable_all_the_same(tmp_path: Path, mon
     make_subfolder(tmp_path, Path("a/b"))
     make_subfolder(tmp_path, Path("a/b"))
     assert flushed == [tmp_path, tmp_path / "a"] * 2
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 3 * durable.CHUNK_BYTES // 2)), max_size=4))
+@settings(max_examples=25, deadline=None)
+def test_a_copy_with_holes_is_the_same_file(parts: list[tuple[bool, int]]) -> None:
+    """Whatever of a file is zeros, its copy has the same bytes and digest, also where it ends in zeros."""
+    content = b"".join(bytes(size) if zeros else b"\1" * size for zeros, size in parts)
+    with tempfile.TemporaryFile() as target:
+        size, digest = durable.copy_hashed(io.BytesIO(content), target)
+        target.seek(0)
+        assert target.read() == content
+    assert (size, digest) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+def test_zeros_take_no_room_in_a_copy(tmp_path: Path) -> None:
+    """A file that claims 256 MiB and holds nothing is copied without a block for it, and without asking for room."""
+    source = tmp_path / "source"
+    source.touch()
+    os.truncate(source, 1 << 28)
+    with source.open("rb") as original, (tmp_path / "copy").open("wb") as target:
+        durable.copy_hashed(original, target, check=pytest.fail)
+    status = (tmp_path / "copy").stat()
+    assert status.st_size == 1 << 28
+    assert status.st_blocks * 512 < durable.CHUNK_BYTES
+
+
+def test_a_copy_asks_for_room_as_it_goes(tmp_path: Path) -> None:
+    """What is said against going on ends the copy within a few megabytes."""
+
+    def no_room() -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    with (tmp_path / "copy").open("wb") as target, pytest.raises(OSError, match="no room"):
+        durable.copy_hashed(io.BytesIO(b"x" * (durable.CHECK_BYTES * 2)), target, check=no_room)
+    assert (tmp_path / "copy").stat().st_size <= durable.CHECK_BYTES + durable.CHUNK_BYTES

@@ -2,9 +2,9 @@
 
 import pytest
 
-from documents import document
+from documents import NOW, document
 from sealdrop.model import CHECK_REASONS, Reason, State
-from sealdrop.wording import WORDS, reason_text, words_for
+from sealdrop.wording import NOTICE_WORDS, WORDS, notice_text, reason_text, words_for
 
 LEFT_IN_INBOUND = {
     Reason.SYMLINK,
@@ -71,8 +71,30 @@ def test_a_document_that_the_service_did_not_seal_is_told_so(reason: Reason) -> 
     assert "beside" not in text
 
 
+@pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND | {Reason.TOO_LARGE}))
+def test_a_notice_says_what_is_wrong_and_that_the_file_was_left(reason: Reason) -> None:
+    """Each reason why a file is left in inbound has words for the office in both languages, and lines that fit."""
+    words = NOTICE_WORDS[reason]
+    for text in (words.wrong_en, words.advice_en, words.wrong_fr, words.advice_fr):
+        assert len(text) > 15
+        assert text.endswith(".")
+        assert not [term for term in OUR_JARGON if term.lower() in text.lower()]
+    text = notice_text("invoices", "sub/a\nENGLISH\n.pdf", reason, "word " * 60, token="00" * 8, seen_at=NOW)
+    assert text.splitlines().count("ENGLISH") == 1
+    assert all(len(line) <= 100 for line in text.splitlines())
+    flat = " ".join(text.split())
+    assert f"This file was not sealed. {words.wrong_en} What you can do: {words.advice_en} It was left where" in flat
+    assert f"Ce fichier n'a pas été cacheté. {words.wrong_fr} Ce que vous pouvez faire : {words.advice_fr}" in flat
+    assert f"Notice {'00' * 8}" in text
+
+
+def test_every_reason_that_a_file_can_be_left_for_has_words() -> None:
+    """No other reason has a notice's words."""
+    assert set(NOTICE_WORDS) == LEFT_IN_INBOUND | {Reason.TOO_LARGE}
+
+
 @pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND))
-def test_what_is_left_in_inbound_has_no_words(reason: Reason) -> None:
+def test_what_is_left_in_inbound_has_no_words_of_a_document(reason: Reason) -> None:
     """No document is given such a reason: words made up for it would be wrong."""
     with pytest.raises(KeyError):
         words_for(reason)

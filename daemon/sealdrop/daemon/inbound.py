@@ -173,7 +173,7 @@ class InboundWorker:
         hinted = {self._hinted.pop() for _ in range(min(CHUNK, len(self._hinted)))}
         self._take_complete(hinted, hinted)
         self._take_complete(self._sightings.due(self._clock.monotonic(), CHUNK), set())
-        if self._listing is not None and not self._sightings.crowded:
+        if self._listing is not None and self._sightings.room > 0:
             self._go_on_sweeping(self._listing)
         inbound = str(self._folder.inbound)
         self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
@@ -182,7 +182,7 @@ class InboundWorker:
         return 0.0 if self._complaints.settle() else self._idle_s()
 
     def _idle_s(self) -> float:
-        goes_on = not self._sightings.crowded if self._listing is not None else self._sweep_due.is_set()
+        goes_on = self._sightings.room > 0 if self._listing is not None else self._sweep_due.is_set()
         if self._hinted or goes_on:
             return 0.0
         next_due = self._sightings.next_due()
@@ -209,10 +209,14 @@ class InboundWorker:
         self._listing = list_files(self._folder.inbound, subfolders=subfolders, left_out=self._leave_out)
 
     def _go_on_sweeping(self, listing: Iterator[Path]) -> None:
-        part = list(islice(listing, CHUNK))
+        size = min(CHUNK, self._sightings.room)
+        part = list(islice(listing, size))
         self._take_complete(part, set())
-        if len(part) == CHUNK or self._stopping.is_set():
+        if len(part) == size or self._stopping.is_set():
             return
+        if self._sightings.has_turned_away:
+            self._sightings.has_turned_away = False
+            self._sweep_due.set()
         self._listing = None
         self._complaints.sweep_ended()
         self._empty_folders &= self._found_empty

@@ -198,7 +198,7 @@ class Sightings:
     """The files of one inbound folder that are not complete yet. Used by one thread.
 
     At most `MAX_SIGHTINGS` are remembered. Half of that is for newcomers, within the settle time after they were seen
-    first: while they are `crowded`, nobody need look for more, and each of them soon is taken or makes room. The other
+    first: while there is no `room`, nobody need look for more, and each of them soon is taken or makes room. The other
     half is for those that take longer. Of these the ones that find no room are forgotten: they are newcomers again
     when they are found again, so that no number of files that never become complete can keep the others out.
     """
@@ -212,6 +212,7 @@ class Sightings:
         # When to look at what, soonest first; an entry counts only if it is the one in `_queued`.
         self._order: list[tuple[float, Path]] = []
         self._queued: dict[Path, float] = {}
+        self.has_turned_away = False  # whether a newcomer found no room: only another sweep can find it again
 
     def complete(self, path: Path, *, now: float, hinted: bool) -> FileIdentity | None:
         """Look at the file; return its identity if it may be taken over at ``now`` (monotonic seconds), else None.
@@ -259,7 +260,8 @@ class Sightings:
                 self.forget(path)
                 return
             self._slow.add(path)
-        if not is_slow and path not in self._seen and self.crowded:
+        if not is_slow and path not in self._seen and self.room <= 0:
+            self.has_turned_away = True
             return
         self._seen[path] = sighting
         self._queue(path, sighting.look_again)
@@ -271,9 +273,9 @@ class Sightings:
             heapq.heappush(self._order, (at, path))
 
     @property
-    def crowded(self) -> bool:
-        """Whether there is no room for newcomers."""
-        return len(self._seen) - len(self._slow) >= MAX_SIGHTINGS - MAX_SIGHTINGS // 2
+    def room(self) -> int:
+        """How many newcomers there is room for."""
+        return MAX_SIGHTINGS - MAX_SIGHTINGS // 2 - (len(self._seen) - len(self._slow))
 
     def forget(self, path: Path) -> None:
         """Drop what is known of ``path``: it was taken, or is gone."""

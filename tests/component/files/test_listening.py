@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from watchdog.observers import inotify_c
 
-from disks import service, troubles, until
+from disks import service, small_disk, troubles, unmount, until
 from running import Running, drop, unique
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.model import State
@@ -180,3 +180,20 @@ def test_a_folder_made_anew_with_the_same_numbers_is_listened_to(tmp_path: Path)
         assert watching.is_alive
     finally:
         watching.stop()
+
+
+@pytest.mark.usefixtures("root")
+def test_a_share_mounted_anew_with_the_same_numbers_is_listened_to(tmp_path: Path) -> None:
+    """What is mounted again may have the numbers of what was there before, but nobody listens to it yet."""
+    watching = Watch(tmp_path / "in", subfolders=True, wake=lambda: None, sweep=lambda: None)
+    with small_disk(tmp_path / "in"):
+        watching.start()
+        try:
+            assert watching.is_alive
+            unmount(tmp_path / "in")
+            with small_disk(tmp_path / "in"):
+                status = (tmp_path / "in").stat()
+                watching._watched = (status.st_dev, status.st_ino)  # as it may be, or not
+                until(lambda: not watching.is_alive)
+        finally:
+            watching.stop()

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
@@ -13,7 +12,6 @@ import pytest
 
 from disks import prepared, service, until
 from running import Running, drop, leftovers, running_daemon, sha256, unique
-from sealdrop.daemon import standing
 from sealdrop.model import State
 from sealdrop.pipeline import watch
 from sealdrop.pipeline.intake import LARGEST_BYTES
@@ -234,34 +232,3 @@ def test_two_gigabytes_of_nothing_take_no_room_and_hold_up_nobody(directory: Pat
     assert returned.st_blocks * 512 < 16 << 20
     assert json.loads((folder.rejected / "sparse.pdf.reason.json").read_text())["reason"] == "TOO_LARGE"
     assert leftovers(running.config) == []
-
-
-@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir], ids=["pipe", "folder"])
-def test_nothing_hangs_on_what_takes_the_place_of_a_known_file(
-    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch, put: Callable[[Path], None]
-) -> None:
-    """What takes the place of a file that looks like one taken before, between look and opening, is not waited on."""
-    real_open = standing.open_regular
-    with service(directory) as (_, running):
-        inbound = running.folder("contracts").inbound
-        path = inbound / "a.pdf"
-
-        def overtaken(name: str, **options: int) -> object:
-            path.unlink()
-            put(path)
-            return real_open(name, **options)
-
-        with path.open("wb", buffering=0) as held:
-            held.write(invoice)
-            os.utime(path, (1, 1))
-        running.wait_until_over(1)
-        # The same size, time and content once more, as if somebody had put it back: but the ledger knows that it went.
-        worker = next(each for each in running.daemon._inbound if each.name == "contracts")
-        worker._standing._keep(running.over()[0])
-        with monkeypatch.context() as racing:
-            racing.setattr(standing, "open_regular", overtaken)
-            path.write_bytes(invoice)
-            os.utime(path, (1, 1))
-            until(lambda: not path.is_file())
-        drop(unique(invoice, 1), inbound, "b.pdf")
-        running.wait_until_over(2)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.daemon.standing import Standing
 from sealdrop.ledger.store import Ledger
-from sealdrop.model import Document, Event, FileIdentity, Sha256
+from sealdrop.model import Document, DocumentId, Event, FileIdentity, Sha256
+from sealdrop.pipeline import intake
 from sealdrop.spool import Spool
 
 CONTENT = b"%PDF-1.7 content %%EOF"
@@ -148,3 +149,37 @@ def test_one_bad_leftover_does_not_stop_the_start(place: Place, monkeypatch: pyt
     monkeypatch.setattr("sealdrop.pipeline.intake.finish_removal", refuse)
     place.started()
     assert len(place.log.events("original_not_removed")) == 1
+
+
+@pytest.mark.parametrize("fate", ["stands", "went"])
+def test_nothing_is_forgotten_before_its_removal_is_durable(
+    place: Place, monkeypatch: pytest.MonkeyPatch, fate: str
+) -> None:
+    """The folder is flushed, or the one above if it went, before the ledger is told; if that fails, it is not told."""
+    (place.inbound / "sub").mkdir()
+    document = place.taken_over("sub/a.pdf")
+    told: list[int | str] = []
+    fsync, forget, remove = os.fsync, place.ledger.original_removed, intake.remove_original
+    folders = {(place.inbound / "sub").stat().st_ino, place.inbound.stat().st_ino}
+
+    def noted(fd: int) -> None:
+        if os.fstat(fd).st_ino in folders:
+            told.append(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    def removed(*arguments: object) -> intake.Removal:
+        removal = remove(*arguments)  # type: ignore[arg-type]
+        if fate == "went":
+            (place.inbound / "sub").rmdir()
+        return removal
+
+    def forgotten(documents: Collection[DocumentId]) -> None:
+        told.append("forgotten")
+        forget(documents)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(intake, "remove_original", removed)
+    monkeypatch.setattr(place.ledger, "original_removed", forgotten)
+    expected = (place.inbound / "sub" if fate == "stands" else place.inbound).stat().st_ino
+    place.standing.remove([document])
+    assert told == [expected, "forgotten"]

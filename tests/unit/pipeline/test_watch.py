@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from watchdog.events import FileClosedEvent, FileMovedEvent
 
+from disks import leased
 from documents import FakeClock
 from sealdrop.model import FileIdentity
 from sealdrop.pipeline import listen, watch
@@ -37,12 +38,6 @@ SETTLE_S, INCOMPLETE_S = 2.0, 60.0
 # Holds a file open for writing in another process until its standard input ends.
 HOLDER = "import sys; f = open(sys.argv[1], 'ab'); print('open', flush=True); sys.stdin.read()"
 
-# Holds a lease for writing on a file until its standard input ends, like a file server for one of its clients.
-LEASER = (
-    "import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); f = open(sys.argv[1], 'r+b')\n"
-    "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); sys.stdin.read()"
-)
-
 
 @contextmanager
 def held_open(path: Path) -> Iterator[None]:
@@ -53,22 +48,6 @@ def held_open(path: Path) -> Iterator[None]:
         assert process.stdout is not None
         assert process.stdin is not None
         assert process.stdout.readline() == b"open\n"
-        try:
-            yield
-        finally:
-            process.stdin.close()
-            process.wait(30)
-
-
-@contextmanager
-def leased(path: Path) -> Iterator[None]:
-    """Another process holds a lease for writing on the file while the block runs, and does not give way."""
-    with subprocess.Popen(
-        [sys.executable, "-c", LEASER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        assert process.stdout.readline() == b"held\n"
         try:
             yield
         finally:
@@ -233,11 +212,12 @@ def test_newcomers_have_half_of_the_room(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(watch, "MAX_SIGHTINGS", 6)
     sightings = Sightings(tmp_path, settle_s=1, incomplete_s=2)
     for number in range(5):
-        assert sightings.crowded is (number >= 3)
+        assert sightings.room == max(0, 3 - number)
         assert sightings.complete(_dropped(tmp_path, number), now=0.0, hinted=False) is None
     assert len(sightings.paths()) == 3
     sightings.forget(tmp_path / "0.pdf")
-    assert not sightings.crowded
+    assert sightings.room == 1
+    assert sightings.has_turned_away
     assert sightings.complete(tmp_path / "4.pdf", now=0.0, hinted=False) is None
     assert tmp_path / "4.pdf" in sightings.paths()
     assert sightings.complete(tmp_path / "0.pdf", now=0.0, hinted=True), "a finished file needs no place in memory"
@@ -253,7 +233,7 @@ def test_files_that_never_become_complete_keep_nobody_out(tmp_path: Path, monkey
         sightings.complete(path, now=0.0, hinted=False)
         sightings.complete(path, now=1.0, hinted=False)
     assert len(sightings.paths()) == 2
-    assert not sightings.crowded
+    assert sightings.room == 2
     assert sightings.complete(_dropped(tmp_path, 1), now=2.0, hinted=False) is None
     assert tmp_path / "1.pdf" in sightings.paths()
     assert sightings.due(3.0) == [tmp_path / "1.pdf"]

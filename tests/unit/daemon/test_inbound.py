@@ -1,0 +1,235 @@
+"""Taking files over from one folder: many of them, bad ones among them, and when nothing can be written."""
+
+import errno
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from disks import leased, until
+from intakes import Intake, intake
+from sealdrop.daemon import inbound as module
+from sealdrop.durable import copy_hashed
+from sealdrop.errors import Retryable
+from sealdrop.model import Document, FileIdentity, Sha256
+from sealdrop.pipeline import intake as intake_module
+from sealdrop.pipeline import watch
+from sealdrop.pipeline.watch import GONE, Look
+
+QUICK = "settle_s = 0.05\nincomplete_s = 0.4\nsweep_s = 3600"
+
+
+def _pdf(number: int) -> bytes:
+    return b"%%PDF-1.7\nnumber %d\n%%%%EOF\n" % number
+
+
+def _started(running: Intake) -> None:
+    running.worker.sweep()
+    running.worker.start()
+
+
+def _spooled(running: Intake) -> int:
+    return sum(1 for path in running.spool.root.rglob("*") if path.is_file())
+
+
+def test_a_backlog_is_taken_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many files that were there before, the first are taken before the last are seen, and each is seen twice.
+
+    Once when it is found, once when it has settled: no number of files that wait makes a file be looked at more often.
+    """
+    number, most, looks, seen_at_first = 300, [0], Counter[str](), list[int]()
+    monkeypatch.setattr(module, "CHUNK", 8)
+    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 40)
+    look_at = watch.look_at
+
+    def counting(name: str, *, folder: int) -> Look:
+        looks[name] += 1
+        most[0] = max(most[0], len(running.worker._sightings.paths()))
+        if running.taken and not seen_at_first:
+            seen_at_first.append(len(looks))
+        return look_at(name, folder=folder)
+
+    monkeypatch.setattr(watch, "look_at", counting)
+    with intake(tmp_path, folder=QUICK) as running:
+        for each in range(number):
+            (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+        _started(running)
+        until(lambda: len(running.taken) == number)
+        until(lambda: list(running.inbound.iterdir()) == [])
+    assert len({document.sha256 for document in running.taken}) == number
+    assert max(looks.values()) <= 3  # once more where rounding made a look come a tick too early
+    assert sum(looks.values()) <= 2.2 * number
+    assert seen_at_first[0] < number / 2
+    assert most[0] <= 40
+
+
+def test_a_file_that_is_dropped_during_a_long_sweep_does_not_wait_for_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an event names comes before the rest of the sweep."""
+    monkeypatch.setattr(module, "CHUNK", 8)
+    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 40)
+    with intake(tmp_path, folder=QUICK) as running:
+        for each in range(400):
+            (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+        _started(running)
+        until(lambda: len(running.taken) >= 8)
+        (running.inbound / "urgent.pdf").write_bytes(_pdf(1_000))
+        until(lambda: any(document.name == "urgent.pdf" for document in running.taken))
+        assert len(running.taken) < 401
+        until(lambda: len(running.taken) == 401)
+
+
+def test_halves_without_number_keep_no_whole_file_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More files without an end than can be remembered let a whole one pass, and are all taken in the end."""
+    monkeypatch.setattr(watch, "MAX_SIGHTINGS", 8)
+    with intake(tmp_path, folder=QUICK.replace("3600", "0.2")) as running:
+        for each in range(30):
+            (running.inbound / f"half {each}.pdf").write_bytes(b"%%PDF-1.7 %d" % each)
+        _started(running)
+        until(lambda: len(running.worker._sightings._slow) == 4)
+        (running.inbound / "whole.pdf").write_bytes(_pdf(1))
+        until(lambda: any(document.name == "whole.pdf" for document in running.taken))
+        assert len(running.taken) < 31
+
+        def taken() -> bool:
+            running.worker.sweep()
+            return len(running.taken) == 31
+
+        until(taken)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT])
+def test_a_copy_for_which_there_is_no_room_lets_others_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: int
+) -> None:
+    """A disk or a quota that ends in the middle of one file costs no other file anything, and leaves nothing behind."""
+    monkeypatch.setattr(module, "ROOM_SLEEP_S", 0.1)
+
+    def full(source: BinaryIO, target: BinaryIO, **_: object) -> tuple[int, Sha256]:
+        size, digest = copy_hashed(source, target)
+        if size > 1_000:
+            raise OSError(error, os.strerror(error))
+        return size, digest
+
+    with intake(tmp_path, folder=QUICK) as running:
+        with monkeypatch.context() as filling:
+            filling.setattr(intake_module, "copy_hashed", full)
+            (running.inbound / "a large one.pdf").write_bytes(_pdf(1) + b"%" * 2_000 + b"%%EOF")
+            for each in range(40):
+                (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+            _started(running)
+            until(lambda: len(running.taken) == 40)
+            until(lambda: [trouble.subject for trouble in running.ledger.troubles()] == ["state_dir"])
+            until(lambda: _spooled(running) == 40)
+        until(lambda: len(running.taken) == 41)
+        until(lambda: running.ledger.troubles() == ())
+    told = [line["event"] for line in running.log.events("disk_low", "disk_ok")]
+    assert told == ["disk_low", "disk_ok"]
+
+
+def test_a_large_file_that_is_taken_back_no_longer_waits_for_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the file for which there was no room has gone, nobody waits any more, and the trouble is over."""
+    monkeypatch.setattr(module, "ROOM_SLEEP_S", 0.1)
+    with intake(tmp_path, folder=QUICK) as running:
+        monkeypatch.setattr(running.worker._room, "lacks", lambda need=0: "no room for that" if need > 4096 else None)
+        (running.inbound / "large.pdf").write_bytes(_pdf(1) + bytes(8192) + b"%%EOF")
+        _started(running)
+        until(lambda: [trouble.subject for trouble in running.ledger.troubles()] == ["state_dir"])
+        (running.inbound / "large.pdf").unlink()
+        until(lambda: running.ledger.troubles() == ())
+    assert running.taken == []
+
+
+def test_when_nothing_can_be_recorded_nothing_is_taken_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ledger that cannot be written leaves every original, no copy, and a trouble; then all are taken, once."""
+    monkeypatch.setattr(module, "TROUBLED_SLEEP_S", 0.1)
+    failed = threading.Semaphore(0)
+
+    def refuse(_: Sequence[Document]) -> None:
+        failed.release()
+        raise Retryable("the disk is full")
+
+    with intake(tmp_path, folder=QUICK) as running:
+        with monkeypatch.context() as full:
+            full.setattr(running.worker._recorder, "received", refuse)
+            for each in range(5):
+                (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+            _started(running)
+            for _ in range(3):
+                assert failed.acquire(timeout=60)
+            until(lambda: "folder invoices inbound" in [each.subject for each in running.ledger.troubles()])
+            assert len(list(running.inbound.iterdir())) == 5
+        until(lambda: len(running.taken) == 5)
+        until(lambda: _spooled(running) == 5)
+        until(lambda: running.ledger.troubles() == ())
+    assert len({document.sha256 for document in running.taken}) == 5
+
+
+def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
+    """A link in the place of a sub-folder leads nobody to a file outside, whichever of listing and events names it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.pdf").write_bytes(_pdf(1))
+    with intake(tmp_path, folder=QUICK) as running:
+        (running.inbound / "sub").symlink_to(outside)
+        _started(running)
+        until((tmp_path / "rejected" / "sub.reason.json").exists)
+        running.worker._watch._hints.add(running.inbound / "sub" / "secret.pdf")
+        running.worker._watch._hints.add(running.inbound / ".." / "outside" / "secret.pdf")
+        running.worker._wake_up()
+        until(lambda: not running.worker._watch._hints and not running.worker._hinted)
+        (running.inbound / "good.pdf").write_bytes(_pdf(2))
+        until(lambda: len(running.taken) == 1)
+    assert (outside / "secret.pdf").exists()
+    assert [document.name for document in running.taken] == ["good.pdf"]
+
+
+@pytest.mark.parametrize("put", ["pipe", "folder link", "lease"])
+def test_what_is_recognised_is_read_without_following_or_waiting(tmp_path: Path, put: str) -> None:
+    """What takes the place of a file that looks like one taken over, between look and opening, is not waited on."""
+    with intake(tmp_path, folder=QUICK) as running:
+        path = running.inbound / "sub" / "a.pdf"
+        path.parent.mkdir()
+        path.write_bytes(_pdf(1))
+        _started(running)
+        until(lambda: len(running.taken) == 1)
+    standing, document = running.worker._standing, running.taken[0]
+    standing._keep(document)
+    held: AbstractContextManager[None] = nullcontext()
+    if put == "pipe":
+        os.mkfifo(path)
+    elif put == "folder link":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "a.pdf").write_bytes(_pdf(1))
+        path.parent.rmdir()
+        path.parent.symlink_to(elsewhere)
+    else:
+        path.write_bytes(_pdf(1))
+        held = leased(path)
+    errors: list[OSError] = []
+
+    def ask() -> None:
+        try:
+            standing.recognises(path, FileIdentity(0, 0, document.size_bytes, document.identity.mtime_ns))
+        except OSError as error:
+            errors.append(error)
+
+    with held:
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(20)
+        assert not asking.is_alive(), "it waits for somebody"
+    (error,) = errors
+    assert isinstance(error, BlockingIOError) is (put == "lease")
+    assert (error.errno in GONE or isinstance(error, FileNotFoundError)) is (put != "lease")
