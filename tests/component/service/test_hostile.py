@@ -4,10 +4,12 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 
+import hostile
 import jailed
 from running import PATIENCE_S, Running, drop, leftovers, running_service, unique
 from sealdrop.backoff import Backoff
@@ -146,3 +148,42 @@ def test_what_children_are_kept_from_is_told(directory: Path) -> None:
         (told,) = running.log.events("jail_confined")
     assert told["in_force"] == sorted(Protection)
     assert (told["level"], told["missing"]) == ("info", [])
+
+
+WORST = {
+    "nested arrays": {Reason.UNREADABLE},
+    "page tree that is its own kid": {Reason.UNREADABLE},
+    "/Prev to itself": {Reason.XREF_BROKEN, Reason.UNREADABLE},
+    "a billion pages by doubling": {Reason.UNREADABLE, Reason.PARSER_LIMIT},
+    "/W of nothing": {Reason.PARSER_LIMIT},
+    "launch by another name": {Reason.ACTIVE_CONTENT},
+    "zip before": {Reason.HEADER_OFFSET},
+    "zeros": {Reason.NOT_PDF},
+}
+
+
+def test_the_worst_are_rejected_and_the_good_delivered(directory: Path, invoice: bytes) -> None:
+    """A handful of hostile documents beside a good one: each is given back with its reason, and no child is left."""
+    limits = TwoLimits(first=JailLimits(wall_s=60.0, cpu_s=1), last=JailLimits(wall_s=60.0, cpu_s=2))
+    before = set(children())
+    with running_service(directory, limits=limits) as (sandbox, running):
+        for number, name in enumerate(WORST):
+            drop(hostile.DOCUMENTS[name]()[0], running.folder().inbound, f"{number}.pdf")
+        drop(invoice, running.folder().inbound, "good.pdf")
+        over = {each.name: each for each in running.wait_until_over(len(WORST) + 1)}
+        assert over.pop("good.pdf").state is State.DELIVERED
+        for number, (name, reasons) in enumerate(WORST.items()):
+            document = over[f"{number}.pdf"]
+            assert (document.state, document.reason in reasons) == (State.REJECTED, True), (name, document.reason)
+            assert (running.folder().rejected / f"{number}.pdf.reason.txt").is_file()
+        assert len(sandbox.seals()) == 1
+    assert leftovers(running.config) == []
+    assert set(children()) <= before
+
+
+def children() -> list[int]:
+    """Return the processes that the fork server has for jails, by number."""
+    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if server is None:
+        return []
+    return [int(pid) for pid in Path(f"/proc/{server}/task/{server}/children").read_text().split()]
