@@ -23,7 +23,7 @@ from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
-LONGEST = timedelta(seconds=150)  # that one document may take here: 20 s, and waiting for a child
+LONGEST = timedelta(seconds=150)  # that one document may take here: 60 s, and waiting for a child
 BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 

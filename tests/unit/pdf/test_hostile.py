@@ -17,6 +17,7 @@ from sealdrop.config import Validation
 from sealdrop.model import Inspection, Reason, Verdict
 from sealdrop.pdf.inspect import inspect
 from sealdrop.pdf.jail import Jail, JailLimitExceeded, JailLimits
+from sealdrop.pdf.reader import TEXT_CHARACTERS
 from sealdrop.pdf.seal import Expectation, verify_seal
 
 CORPUS = Path(__file__).parents[4] / "shared" / "corpus"
@@ -134,6 +135,17 @@ def test_spoilt_answers_get_a_report(folder: Path) -> None:
             except JailLimitExceeded:
                 continue
             assert len(report.checks) == 14
+
+
+def test_what_a_report_quotes_is_cut_short(folder: Path) -> None:
+    """A name without end in an answer does not make the report, the ledger and the reason file as long."""
+    path = folder / "answer.pdf"
+    field = f"<< /FT /Sig /T ({'x' * MIB}) /V (text) >>"
+    path.write_bytes(pdfs.document(catalog="/AcroForm << /Fields [10 0 R] >>", objects={10: field}))
+    failure = verify_seal(path, Expectation(now=NOW)).first_failure
+    assert failure is not None
+    assert failure.detail.startswith("the signature field 'xxx")
+    assert len(failure.detail) == TEXT_CHARACTERS
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not beside this repository")
