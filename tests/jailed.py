@@ -12,7 +12,11 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from sealdrop.model import Inspection
+from sealdrop.config import Validation
+from sealdrop.model import Inspection, Verification
+from sealdrop.pdf.child import JailLimits
+from sealdrop.pdf.inspect import inspect
+from sealdrop.pdf.seal import Expectation, verify_seal
 
 DONE = "done"
 _SEIZE = 0x4206  # PTRACE_SEIZE, which does not stop the process
@@ -185,3 +189,38 @@ def says_a_verdict_that_there_is_not() -> Inspection:
 def surrogate() -> str:
     """Return text that no JSON can hold."""
     return "before \ud800 after"
+
+
+def inspect_or_wait(original: Path, rules: Validation) -> Inspection:
+    """Inspect; for a document that names a gate, crash the first time, then wait at it, and crash without a word."""
+    _wait_at_gate(original, b"%INSPECTION-WAITS ")
+    return inspect(original, rules)
+
+
+def verify_or_wait(sealed: Path, expected: Expectation) -> Verification:
+    """Verify; for a document that names a gate, crash the first time, then wait at it, and crash without a word."""
+    _wait_at_gate(sealed, b"%VERIFICATION-WAITS ")
+    return verify_seal(sealed, expected)
+
+
+def inspect_or_break(original: Path, rules: Validation) -> Inspection:
+    """Inspect, but for a document that says what to raise: raise it, with a secret in the text."""
+    content = original.read_bytes()
+    if b"%RAISES KeyError" in content:
+        raise KeyError("secret content")
+    if b"%RAISES OSError" in content:
+        raise OSError(errno.EIO, "secret content")
+    return inspect(original, rules)
+
+
+FIRST = JailLimits(memory_bytes=(1 << 30) - 4096)  # told by its memory
+
+
+def _wait_at_gate(path: Path, mark: bytes) -> None:
+    _, found, rest = path.read_bytes().partition(mark)
+    if found and resource.getrlimit(resource.RLIMIT_AS)[0] == FIRST.memory_bytes:
+        signal.raise_signal(signal.SIGKILL)
+    if found:
+        word = Path(os.fsdecode(rest.partition(b"\n")[0])).read_bytes()
+        if not word:
+            signal.raise_signal(signal.SIGKILL)

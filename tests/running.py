@@ -11,6 +11,7 @@ from typing import Any
 
 from sealdrop.config import Config, Folder, load
 from sealdrop.daemon import Daemon
+from sealdrop.daemon.jails import TwoLimits
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.logs import Log
 from sealdrop.model import Document, Event, State
@@ -106,12 +107,12 @@ def is_over(document: Document) -> bool:
 
 
 @contextmanager
-def running_daemon(config: Path) -> Iterator[Running]:
+def running_daemon(config: Path, *, limits: TwoLimits | None = None) -> Iterator[Running]:
     """Run a daemon while the block runs."""
     settings = load(config)
     log = KeptLog()
     kept: Log = log
-    daemon = Daemon(settings, kept)
+    daemon = Daemon(settings, kept, limits=limits)
     running = Running(daemon, settings, log)
     daemon.listen(running.hear)
     daemon.start()
@@ -123,11 +124,13 @@ def running_daemon(config: Path) -> Iterator[Running]:
 
 
 @contextmanager
-def running_service(directory: Path, *, delays: Delays = QUICK, **changes: str) -> Iterator[tuple[Sandbox, Running]]:
+def running_service(
+    directory: Path, *, delays: Delays = QUICK, limits: TwoLimits | None = None, **changes: str
+) -> Iterator[tuple[Sandbox, Running]]:
     """Run a sandbox and a daemon while the block runs."""
     with Sandbox.start(directory, delays=delays) as sandbox:
         quicken(sandbox.config_path, **changes)
-        with running_daemon(sandbox.config_path) as running:
+        with running_daemon(sandbox.config_path, limits=limits) as running:
             yield sandbox, running
 
 

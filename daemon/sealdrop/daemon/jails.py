@@ -14,10 +14,10 @@ from typing import Self
 
 from sealdrop.pdf.jail import Jail, JailLimits
 
-# Of 7,367 real PDFs, 99 in 100 took less than 0.04 s.
-FIRST = JailLimits(wall_s=5.0, cpu_s=4)
-# The worst of them took 18 s and 588 MB.
-LAST = JailLimits(wall_s=20.0, cpu_s=20, memory_bytes=1 << 30)
+# Of 7,367 real PDFs, 99 in 100 took less than 0.04 s, and the worst 18 s and 588 MB. What a document costs is its CPU
+# time; that a busy machine gives its reader little of that is no fault of the document's, so there is more by the wall.
+FIRST = JailLimits(wall_s=10.0, cpu_s=4)
+LAST = JailLimits(wall_s=60.0, cpu_s=20, memory_bytes=1 << 30)
 
 
 @dataclass(frozen=True, slots=True)

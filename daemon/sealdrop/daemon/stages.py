@@ -30,7 +30,7 @@ from sealdrop.spool import Spool
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
 EARLIER_LONGEST_S = 30.0
-LONGEST = timedelta(seconds=150)  # that one document may take here: 20 s, and waiting for a child
+LONGEST = timedelta(seconds=150)  # that one document may take here: 60 s, and waiting for a child
 BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNWRITABLE = Backoff(first_s=1.0, longest_s=8.0)
 UNSPEAKABLE = "what was found in the document cannot be written down as text"

@@ -8,14 +8,15 @@ import unicodedata
 from asn1crypto import x509
 
 from sealdrop.model import SealCertificate, Sha256
+from sealdrop.pdf.reader import shortened
 
 
 def describe(certificate: x509.Certificate) -> SealCertificate:
     """Return what goes into the report and the receipt."""
     return SealCertificate(
-        subject=certificate.subject.human_friendly,
-        organisation=", ".join(organisations(certificate)),
-        issuer=certificate.issuer.human_friendly,
+        subject=shortened(certificate.subject.human_friendly),
+        organisation=shortened(", ".join(organisations(certificate))),
+        issuer=shortened(certificate.issuer.human_friendly),
         serial=str(certificate.serial_number),
         sha256=Sha256(certificate.sha256.hex()),
         not_before=certificate.not_valid_before,

@@ -36,8 +36,19 @@ from pydantic import TypeAdapter, ValidationError
 from sealdrop.clock import SystemClock
 from sealdrop.pdf.confine import Protection, confine, lower
 
-# Loaded once in the fork server and shared by all children; a name that does not exist is passed over.
-PRELOADED = ["sealdrop.pdf.child", "sealdrop.pdf.inspect", "sealdrop.pdf.seal"]
+# Loaded once in the fork server and shared by all children; a name that does not exist is passed over. Some the
+# libraries load only when a document needs them.
+PRELOADED = [
+    "sealdrop.pdf.child",
+    "sealdrop.pdf.inspect",
+    "sealdrop.pdf.seal",
+    "pypdf.filters",
+    "pyhanko.pdf_utils.filters",
+    "pyhanko.pdf_utils.metadata.xmp_xml",
+    "cryptography.hazmat.backends.openssl.backend",
+    "encodings.utf_16_be",
+    "encodings.ascii",
+]
 START_S = 30.0  # for a child to come up; longer means that the machine is in trouble
 END_S = 5.0  # for a killed child to be gone; it is mostly far less
 NICENESS = 10  # the daemon's own threads go first

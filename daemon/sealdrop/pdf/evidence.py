@@ -57,7 +57,7 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import SealLevel, Timestamp
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, first_line
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, first_line, shortened
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -288,7 +288,7 @@ class _Judge:
             status = await validate_tst_signed_data(
                 signed_data, self._context(moment, complete or self.store, revocation), imprint
             )
-            found = Timestamp(kind, status["timestamp"], status["signing_cert"].subject.human_friendly)
+            found = Timestamp(kind, status["timestamp"], shortened(status["signing_cert"].subject.human_friendly))
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything

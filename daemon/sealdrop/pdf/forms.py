@@ -17,7 +17,8 @@ MAX_FIELDS = 100_000
 NO_CHANGES = 1  # DocMDP's /P: nothing may be changed any more
 DEFAULT_PERMISSION = 2  # DocMDP without /P (ISO 32000-2, table 257)
 
-_DYNAMIC_XFA = re.compile(rb"<(?:\w+:)?dynamicRender\b[^>]*>\s*required", re.IGNORECASE)
+# Within one tag, which a "<" ends as well: a search through to the end from each tag would take for ever.
+_DYNAMIC_XFA = re.compile(rb"<(?:\w{1,64}:)?dynamicRender\b[^<>]*>\s*required", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,9 @@ def _needs_rendering(root: DictionaryObject) -> bool:
 
 
 def _packets(xfa: object) -> Iterator[bytes]:
-    """Yield the decoded packets of an XFA form: one stream, or an array of names and streams."""
+    """Yield the decoded packets of an XFA form, each once: one stream, or an array of names and streams."""
     if isinstance(xfa, ArrayObject):
-        for element in elements(xfa):
-            yield content_of(element)
+        for packet in {id(element): element for element in elements(xfa)}.values():
+            yield content_of(packet)
     else:
         yield content_of(xfa)

@@ -49,7 +49,7 @@ from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, first_line, hash_beginning, open_pdf
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, first_line, hash_beginning, open_pdf, shortened
 from sealdrop.pdf.signatures import (
     SignatureField,
     check_coverage,
@@ -154,7 +154,8 @@ class _Examination:
             if failed:
                 checks[name] = Check(name, CheckOutcome.NOT_REACHED, f"because the check {failed[0]} failed")
             else:
-                checks[name] = Check(name, *_outcome(step))
+                outcome, detail = _outcome(step)
+                checks[name] = Check(name, outcome, shortened(detail))
         evidence = self._evidence
         return Verification(
             checks=tuple(checks.values()),

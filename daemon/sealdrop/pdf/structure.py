@@ -30,8 +30,9 @@ _HEADER = re.compile(rb"%PDF-(\d\.\d)?")
 _STARTXREF = re.compile(rb"startxref[\s\0]*(\d{1,15})?")
 _TABLE = re.compile(rb"([\s\0]*)xref([ \t\0]*)(?:\r\n|\n|\r|(?=\d|trailer))[\s\0]*")
 _STREAM = re.compile(rb"([\s\0]*)\d{1,10}[\s\0]+\d{1,5}[\s\0]+obj[\s\0]*(?=<<)")
+# A comment ends at its first line end: were the others a part of it too, they could be shared out in endless ways.
 _SUBSECTION = re.compile(
-    rb"(?:%[^\r\n]*[\r\n]+|[\s\0])*(?:(\d{1,10})([ \t]+)(\d{1,10})([ \t]*)[\r\n]+|(trailer)[\s\0]*)"
+    rb"(?:%[^\r\n]*[\r\n]|[\s\0])*(?:(\d{1,10})([ \t]+)(\d{1,10})([ \t]*)[\r\n]+|(trailer)[\s\0]*)"
 )
 # Entries of 20 bytes each, as the standard has them, and of 19, which all readers take as well.
 _REGULAR_ENTRIES = (
