@@ -32,6 +32,7 @@ class EventName(StrEnum):
     FOLDER_UNREACHABLE = "folder_unreachable"
     FOLDER_REACHABLE = "folder_reachable"
     WATCH_UNAVAILABLE = "watch_unavailable"
+    CLOCK_SET = "clock_set"
     WORKER_TROUBLED = "worker_troubled"
     SPOOL_CLEANED = "spool_cleaned"
     SPOOL_UNCLAIMED = "spool_unclaimed"

@@ -31,7 +31,7 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, ExternalId, Reason, Remote, RemoteStatus, State
+from sealdrop.model import Document, DocumentId, ExternalId, Reason, Remote, RemoteStatus, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
@@ -66,6 +66,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
+        self._sign_calls: dict[DocumentId, float] = {}
 
     # Submitting.
 
@@ -157,6 +158,7 @@ class AccountWorker:
     def _sign(self, documents: Sequence[Document]) -> None:
         if not documents:
             return
+        self._note_sign_call(documents)
         requests = [document.request_id for document in documents if document.request_id is not None]
         try:
             sign = partial(outward.sign, self._api, requests)
@@ -256,7 +258,21 @@ class AccountWorker:
 
     def _since_sign_call_s(self, document: Document) -> float | None:
         called_at = document.sign_called_at
-        return (self._clock.now() - called_at) / timedelta(seconds=1) if called_at is not None else None
+        if called_at is None:
+            return None
+        # The wall clock may be set while a call is under way, and an hour that did not pass is no reason to call again.
+        called = self._sign_calls.get(document.id)
+        if called is not None:
+            return self._clock.monotonic() - called
+        return (self._clock.now() - called_at) / timedelta(seconds=1)
+
+    def _note_sign_call(self, documents: Sequence[Document]) -> None:
+        """Remember when a sign call begins; what is so old that it decides nothing any more is forgotten."""
+        now = self._clock.monotonic()
+        longest_s = self._account.sign_again_after_s
+        for each in [each for each, called in list(self._sign_calls.items()) if now - called > longest_s]:
+            self._sign_calls.pop(each, None)
+        self._sign_calls.update((document.id, now) for document in documents)
 
     def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:

@@ -15,6 +15,7 @@ from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.line import AccountLine
@@ -84,6 +85,7 @@ class Daemon:
         )
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._schedule = Schedule()
+        self._clock_watch = ClockWatch(self._clock, self._ledger, log, on_set_back=self._make_up)
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None]]] = {}
         self._inbound: list[InboundWorker] = []
@@ -118,6 +120,7 @@ class Daemon:
         for worker in self._workers():
             worker.start()
         self._schedule.start()
+        self._clock_watch.start()
 
     def _workers(self) -> list[Pump | InboundWorker]:
         return [*self._inbound, *self._pumps]
@@ -201,6 +204,12 @@ class Daemon:
             if account in (None, document.account) and folder in (None, document.folder):
                 pump.wake()
 
+    def _make_up(self) -> None:
+        """The clock was set back, and everything is due: let everybody look."""
+        for pump in self._pumps:
+            pump.wake()
+        self._schedule.make_up()
+
     def _broken(self, error: BaseException) -> None:
         """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
         self._stopped_by = self._stopped_by or error
@@ -219,6 +228,7 @@ class Daemon:
         """
         self._log.info(EventName.SERVICE_STOPPING, grace_s=self.config.service.grace_s)
         deadline = self._clock.monotonic() + self.config.service.grace_s
+        self._clock_watch.stop()
         self._schedule.stop()
         workers = self._workers()
         for worker in workers:
