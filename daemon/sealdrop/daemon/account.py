@@ -209,6 +209,9 @@ class AccountWorker:
         """Record what an answer about a request means for its document."""
         if seen is None:
             raise Retryable(f"the service does not know its own request {document.request_id}")
+        named = seen.status.external_id
+        if named is not None and named != document.external_id and document.duplicate_of is None:
+            raise MalformedAnswer(f"the service says that request {document.request_id} is that of {named}")
         now = self._clock.now()
         before = document
         document = replace(document, remote=remote.remember(document.remote, seen.status, now))

@@ -2,8 +2,10 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,8 @@ from sealdrop.daemon.account import CONTENT_TRIES
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.refusals import ALONE_S, REFUSALS
 from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
-from sealdrop.model import Reason, RemoteStatus, State
+from sealdrop.model import ExternalId, Reason, RemoteStatus, State
+from sealdrop.signapi.client import StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 
@@ -410,3 +413,24 @@ def test_what_a_worker_holds_is_not_hastened(stage: Stage) -> None:
     stage.clock.set_by_s = -3600
     assert stage.ledger.hasten(stage.clock.now()) == 1
     assert stage.ledger.get(held.id) == held
+
+
+def test_the_answer_about_another_document_is_not_taken(stage: Stage) -> None:
+    """An answer to our question that names somebody else's document changes nothing; the right one, later, does."""
+    stage.add()
+    stage.run(3)
+    stage.archive()
+    status = stage.service.status
+
+    def confused(**asked: Any) -> StatusAnswer:  # noqa: ANN401 - whatever is asked
+        found = status(**asked)
+        return replace(found, status=found.status and replace(found.status, external_id=ExternalId("another-1")))
+
+    stage.service.status = confused  # type: ignore[method-assign]
+    stage.run(600)
+    assert stage.get().state is State.SEALING
+    assert stage.get().sealed_sha256 is None
+    assert "another-1" in (stage.get().last_error or "")
+    stage.service.status = status  # type: ignore[method-assign]
+    stage.run(600)
+    assert stage.get().state is State.SEALED

@@ -67,4 +67,4 @@ def test_what_is_remembered_is_bounded() -> None:
     refusals = Refusals(5)
     for number in range(REMEMBERED + 500):
         refusals.refused([DocumentId(str(number))], 0.0)
-    assert len(refusals._refused) == REMEMBERED  # noqa: SLF001 - what is kept is what this is about
+    assert len(refusals._refused) == REMEMBERED
