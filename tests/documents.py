@@ -35,10 +35,11 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.elapsed_s = 0.0
+        self.set_by_s = 0.0
 
     def now(self) -> datetime:
         """Return the moment."""
-        return NOW + timedelta(seconds=self.elapsed_s)
+        return NOW + timedelta(seconds=self.elapsed_s + self.set_by_s)
 
     def monotonic(self) -> float:
         """Return the seconds."""

@@ -43,6 +43,7 @@ class EventName(StrEnum):
     DISK_OK = "disk_ok"
     WATCH_UNAVAILABLE = "watch_unavailable"
     WATCH_AVAILABLE = "watch_available"
+    CLOCK_SET = "clock_set"
     WORKER_TROUBLED = "worker_troubled"
     SPOOL_CLEANED = "spool_cleaned"
     SPOOL_UNCLAIMED = "spool_unclaimed"

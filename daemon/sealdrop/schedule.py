@@ -25,6 +25,11 @@ class Schedule:
         """Begin."""
         self._scheduler.start()
 
+    def make_up(self) -> None:
+        """Call everything now, and then at its intervals: they are counted by a clock that was set back."""
+        for job in self._scheduler.get_jobs():
+            job.modify(next_run_time=datetime.now(UTC))
+
     def stop(self) -> None:
         """Call nothing any more; a call under way goes on by itself."""
         if self._scheduler.running:

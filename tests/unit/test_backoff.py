@@ -112,3 +112,23 @@ def test_an_answer_to_a_late_call_closes_it() -> None:
     breaker = Breaker(1, Backoff(2.0, 60.0)).failed(0.0, random.Random(1))
     assert not breaker.may_call(0.5)
     assert breaker.succeeded().may_call(0.5)
+
+
+def test_a_wish_to_be_left_alone_is_granted_at_once() -> None:
+    """One Retry-After opens it, for as long as was wished; of several calls under way the longest wish counts."""
+    breaker = Breaker(5, Backoff(2.0, 60.0)).failed(0.0, random.Random(1), retry_after_s=600.0)
+    assert not breaker.may_call(599.0)
+    longer = breaker.failed(1.0, random.Random(1), retry_after_s=1_200.0)
+    assert not longer.may_call(1_200.0)
+    assert longer.may_call(1_400.0)
+    assert breaker.failed(1.0, random.Random(1)) == breaker
+
+
+def test_a_service_that_refuses_everything_is_tried_in_moderation() -> None:
+    """It opens at once, and never stays open for longer than was asked for, however often it is refused."""
+    breaker, now = Breaker(5, Backoff(2.0, 300.0)), 0.0
+    for _ in range(50):
+        breaker = breaker.called().refused(now, random.Random(1), longest_s=10.0)
+        assert not breaker.may_call(now)
+        assert now < breaker.open_until <= now + 10.0
+        now = breaker.open_until

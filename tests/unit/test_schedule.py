@@ -45,6 +45,20 @@ def test_a_call_that_fails_is_called_again(caplog: pytest.LogCaptureFixture) -> 
             schedule.stop()
 
 
+def test_everything_is_made_up_for_when_the_clock_was_set_back() -> None:
+    """A call that would be hours away comes at once."""
+    calls = threading.Semaphore(0)
+    schedule = Schedule()
+    schedule.every(86_400, calls.release, name="daily")
+    schedule.start()
+    try:
+        assert calls.acquire(timeout=PATIENCE_S)
+        schedule.make_up()
+        assert calls.acquire(timeout=PATIENCE_S)
+    finally:
+        schedule.stop()
+
+
 def test_stopping_is_no_fault_before_starting() -> None:
     """A service that fails while it starts can stop what it did not start."""
     schedule = Schedule()

@@ -1,8 +1,10 @@
 """``sealdrop status``: where the documents stand, or one document's whole story."""
 
 import json as json_text
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Annotated
 
 import typer
@@ -17,9 +19,22 @@ from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
+from sealdrop.daemon.line import Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.model import Document, State, Trouble
+
+# Which documents cannot go on while a call does not work, and what the call is for.
+_NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
+    Operation.CREATE: (State.VALIDATED, State.SUBMITTING),
+    Operation.SIGN: (State.SUBMITTED,),
+    Operation.STATUS: (State.SUBMITTING, State.SEALING, State.ARCHIVING),
+}
+_CALL_WORDS: Mapping[Operation, str] = {
+    Operation.CREATE: "sending documents to SignAPI",
+    Operation.SIGN: "asking SignAPI for seals",
+    Operation.STATUS: "asking SignAPI how far documents are",
+}
 
 _DOCUMENT = TypeAdapter(Document)
 _TROUBLE = TypeAdapter(Trouble)
@@ -41,7 +56,7 @@ def status(
     console = Console(highlight=False)
     with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
         if document is None:
-            _overview(ledger, console, as_json=json)
+            _overview(settings, ledger, console, as_json=json)
             return
         found = ledger.find(document)
         if not found:
@@ -62,11 +77,32 @@ def _nothing_found(console: Console, wanted: str, *, as_json: bool) -> Exit:
     return Exit.NO
 
 
-def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What waits for a call of an account: how many documents, and for how long at most until it is tried again."""
+
+    account: str
+    operation: Operation
+    documents: int
+    tried_within_s: float
+
+
+def _waits_for_accounts(settings: Config, counts: Mapping[str, Mapping[State, int]]) -> dict[str, _Waiting]:
+    """Return what waits for each account's calls, by the names that their troubles have."""
+    found = {}
+    for (name, account), operation in product(settings.accounts.items(), Operation):
+        folders = [counts.get(key, {}) for key, folder in settings.folders.items() if folder.account == name]
+        documents = sum(states.get(state, 0) for states in folders for state in _NEEDED_BY[operation])
+        found[subject(name, operation)] = _Waiting(name, operation, documents, account.retry_longest_s)
+    return found
+
+
+def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
     counts = ledger.counts()
     oldest = ledger.oldest_waiting()
     head = ledger.audit_head()
     troubles = ledger.troubles()
+    waits = _waits_for_accounts(settings, counts)
     if as_json:
         content = {
             "folders": {
@@ -76,13 +112,14 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
                 }
                 for folder, states in counts.items()
             },
-            "troubles": [_TROUBLE.dump_python(trouble, mode="json") for trouble in troubles],
+            "troubles": [_trouble_as_json(trouble, waits.get(trouble.subject)) for trouble in troubles],
             "audit": {"seq": head.seq, "hash": head.hash},
         }
         console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
         return
     for trouble in troubles:
-        console.print(_trouble_words(trouble), soft_wrap=True)
+        for line in _trouble_words(trouble, waits.get(trouble.subject)):
+            console.print(line, soft_wrap=True)
     if not counts:
         console.print("No document has been dropped yet.")
         return
@@ -101,9 +138,32 @@ def _overview(ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
     console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
 
 
-def _trouble_words(trouble: Trouble) -> str:
+def _trouble_words(trouble: Trouble, waiting: _Waiting | None) -> Iterator[str]:
     since = f"since {trouble.since:%Y-%m-%d %H:%M:%S} UTC ({age(datetime.now(UTC) - trouble.since)})"
-    return f"[bold red]Trouble[/bold red] with {escape(trouble.subject)}, {since}: {escape(trouble.text)}"
+    if waiting is None:
+        yield f"[bold red]Trouble[/bold red] with {escape(trouble.subject)}, {since}: {escape(trouble.text)}"
+        return
+    what = f"account {escape(waiting.account)}: {_CALL_WORDS[waiting.operation]} does not work"
+    yield f"[bold red]Trouble[/bold red] with {what}, {since}"
+    yield f"  {escape(trouble.text)}"
+    documents = "1 document waits" if waiting.documents == 1 else f"{waiting.documents} documents wait"
+    within = age(timedelta(seconds=waiting.tried_within_s))
+    yield (
+        f"  {documents} for it. It is tried again by itself, at least every {within} unless SignAPI asked to be left "
+        "alone for longer, and all goes on when it works: nothing is lost, and nothing needs to be dropped again."
+    )
+
+
+def _trouble_as_json(trouble: Trouble, waiting: _Waiting | None) -> dict[str, JsonValue]:
+    known: dict[str, JsonValue] = _TROUBLE.dump_python(trouble, mode="json")
+    if waiting is not None:
+        known |= {
+            "account": waiting.account,
+            "operation": waiting.operation,
+            "documents_waiting": waiting.documents,
+            "tried_again_within_s": waiting.tried_within_s,
+        }
+    return known
 
 
 def _waits(document: Document) -> str:

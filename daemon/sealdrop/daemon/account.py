@@ -31,7 +31,7 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, ExternalId, Reason, Remote, RemoteStatus, State
+from sealdrop.model import Document, DocumentId, ExternalId, Reason, Remote, RemoteStatus, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
@@ -40,7 +40,7 @@ from sealdrop.spool import Spool
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
-CALLS_EACH = 3  # that may be made for one document before the next one of a claim has its turn
+CALLS_EACH = 4  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
@@ -76,6 +76,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
+        self._sign_calls: dict[DocumentId, float] = {}
 
     # Submitting.
 
@@ -198,6 +199,7 @@ class AccountWorker:
     def _sign(self, documents: Sequence[Document]) -> None:
         if not documents:
             return
+        self._note_sign_call(documents)
         requests = [document.request_id for document in documents if document.request_id is not None]
         try:
             sign = partial(outward.sign, self._api, requests)
@@ -253,6 +255,9 @@ class AccountWorker:
             return
         if seen is None:
             raise Retryable(f"the service does not know its own request {document.request_id}")
+        named = seen.status.external_id
+        if named is not None and named != document.external_id and document.duplicate_of is None:
+            raise MalformedAnswer(f"the service says that request {document.request_id} is that of {named}")
         now = self._clock.now()
         before = document
         document = replace(document, remote=remote.remember(document.remote, seen.status, now))
@@ -302,7 +307,21 @@ class AccountWorker:
 
     def _since_sign_call_s(self, document: Document) -> float | None:
         called_at = document.sign_called_at
-        return (self._clock.now() - called_at) / timedelta(seconds=1) if called_at is not None else None
+        if called_at is None:
+            return None
+        # The wall clock may be set while a call is under way, and an hour that did not pass is no reason to call again.
+        called = self._sign_calls.get(document.id)
+        if called is not None:
+            return self._clock.monotonic() - called
+        return (self._clock.now() - called_at) / timedelta(seconds=1)
+
+    def _note_sign_call(self, documents: Sequence[Document]) -> None:
+        """Remember when a sign call begins; what is so old that it decides nothing any more is forgotten."""
+        now = self._clock.monotonic()
+        longest_s = self._account.sign_again_after_s
+        for each in [each for each, called in list(self._sign_calls.items()) if now - called > longest_s]:
+            self._sign_calls.pop(each, None)
+        self._sign_calls.update((document.id, now) for document in documents)
 
     def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:

@@ -15,6 +15,7 @@ from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.jails import Jails, TwoLimits
@@ -94,6 +95,7 @@ class Daemon:
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._room = Room(config.service.state_dir, config.service.min_free_mib, self._troubles)
         self._schedule = Schedule()
+        self._clock_watch = ClockWatch(self._clock, self._ledger, log, on_set_back=self._make_up)
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
         self._inbound: list[InboundWorker] = []
@@ -134,6 +136,7 @@ class Daemon:
             worker.start()
         self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
         self._schedule.start()
+        self._clock_watch.start()
 
     def _tell_confinement(self) -> None:
         """Say what the children that read PDFs are kept from, and have one that is warm for the first document."""
@@ -254,6 +257,12 @@ class Daemon:
             if takes and suspect in (None, document.suspect):
                 pump.wake()
 
+    def _make_up(self) -> None:
+        """The clock was set back, and everything is due: let everybody look."""
+        for pump in self._pumps:
+            pump.wake()
+        self._schedule.make_up()
+
     def _broken(self, error: BaseException) -> None:
         """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
         self._stopped_by = self._stopped_by or error
@@ -272,6 +281,7 @@ class Daemon:
         """
         self._log.info(EventName.SERVICE_STOPPING, grace_s=self.config.service.grace_s)
         deadline = self._clock.monotonic() + self.config.service.grace_s
+        self._clock_watch.stop()
         self._schedule.stop()
         workers = self._workers()
         for worker in workers:

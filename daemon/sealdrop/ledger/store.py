@@ -178,6 +178,19 @@ class Ledger(LedgerReader):
             release = update(document).where(*leased, document.c.node == node)
             return connection.execute(release.values(lease=None, due_at=self._clock.now())).rowcount
 
+    def hasten(self, now: datetime) -> int:
+        """Make all documents due that wait for a later moment, but for those that a worker holds; return their number.
+
+        For when the clock was set back: then they would wait for longer than was meant.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was changed.
+            Fatal: it cannot be trusted.
+        """
+        later = (document.c.state.in_(tuple(State)), document.c.due_at > now, document.c.lease.is_(None))
+        with self._database.writing() as connection:
+            return connection.execute(update(document).where(*later).values(due_at=now)).rowcount
+
     def give_up_leases(self, documents: Collection[Document]) -> None:
         """Make claimed documents due at once again, for a worker that could not record what became of them.
 

@@ -94,7 +94,10 @@ class SignApi:
         body = Body(pieces, pieces.size_bytes)
         value = _accepted(self._transport.exchange(call, "POST", self._paths.create, {}, body))
         with _naming(call):
-            return wire.parse_statuses(value, self._archive_places, external_ids=external_ids)
+            statuses = wire.parse_statuses(value, self._archive_places, external_ids=external_ids)
+            if len({status.request_id for status in statuses}) < len(statuses):
+                raise MalformedAnswer("the answer names one request for several documents")
+            return statuses
 
     def sign(self, request_id: RequestId) -> RequestStatus:
         """Ask for the seal of one request; return where it then stands.

@@ -2,16 +2,20 @@
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from account_stage import LEASE_S, Stage
 from sealdrop.daemon.account import CONTENT_TRIES
+from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.refusals import REFUSALS
 from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
-from sealdrop.model import Reason, RemoteStatus, State
+from sealdrop.model import ExternalId, Reason, RemoteStatus, State
+from sealdrop.signapi.client import StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 
@@ -366,3 +370,67 @@ def test_a_document_whose_lease_runs_out_is_given_back(stage: Stage) -> None:
     assert stage.get().lease is None
     assert stage.get().due_at is not None
     assert stage.get().due_at <= stage.clock.now() + timedelta(seconds=1)
+
+
+def test_a_clock_set_forward_signs_nothing_twice(stage: Stage) -> None:
+    """An hour that did not pass does not end the time in which a lost sign call may still arrive."""
+    stage.service.after = _once("sign", OutcomeUnknown("no answer"))
+    stage.service.begins_at_once = False
+    stage.add()
+    stage.run(1)
+    stage.clock.set_by_s = 3600
+    stage.run(stage.account.sign_again_after_s - 10)
+    assert stage.service.calls.count("sign") == 1
+    assert stage.service.calls.count("status") > 3
+
+
+@pytest.mark.parametrize("set_by_s", [-3600, 3600])
+def test_a_clock_that_is_set_delays_nothing_for_long(stage: Stage, set_by_s: float) -> None:
+    """What waits for its next try goes on within minutes, whichever way the clock was set; each is sealed once."""
+    watch = ClockWatch(stage.clock, stage.ledger, stage.log, on_set_back=lambda: None)
+    stage.service.before = _always("status", Retryable("reset"))
+    for number in range(5):
+        stage.add(number)
+    stage.run(600)
+    stage.clock.set_by_s = set_by_s
+    watch.look()
+    stage.service.before = lambda _: None
+    stage.run(400)
+    stage.archive()
+    stage.run(100)
+    assert {stage.get(number).state for number in range(5)} == {State.SEALED}
+    assert [line["by_s"] for line in stage.log.events("clock_set")] == [set_by_s]
+    watch.look()
+    assert len(stage.log.events("clock_set")) == 1
+
+
+def test_what_a_worker_holds_is_not_hastened(stage: Stage) -> None:
+    """Setting the clock back takes no document out of the hands of who works on it."""
+    for number in range(2):
+        stage.add(number)
+    stage.ledger.claim(State.VALIDATED, now=stage.clock.now(), limit=1, lease_s=LEASE_S)
+    (held, *_) = [stage.get(number) for number in range(2) if stage.get(number).lease]
+    stage.clock.set_by_s = -3600
+    assert stage.ledger.hasten(stage.clock.now()) == 1
+    assert stage.ledger.get(held.id) == held
+
+
+def test_the_answer_about_another_document_is_not_taken(stage: Stage) -> None:
+    """An answer to our question that names somebody else's document changes nothing; the right one, later, does."""
+    stage.add()
+    stage.run(3)
+    stage.archive()
+    status = stage.service.status
+
+    def confused(**asked: Any) -> StatusAnswer:  # noqa: ANN401 - whatever is asked
+        found = status(**asked)
+        return replace(found, status=found.status and replace(found.status, external_id=ExternalId("another-1")))
+
+    stage.service.status = confused  # type: ignore[method-assign]
+    stage.run(600)
+    assert stage.get().state is State.SEALING
+    assert stage.get().sealed_sha256 is None
+    assert "another-1" in (stage.get().last_error or "")
+    stage.service.status = status  # type: ignore[method-assign]
+    stage.run(600)
+    assert stage.get().state is State.SEALED

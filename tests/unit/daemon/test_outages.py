@@ -1,7 +1,8 @@
 """Hours of outage with many documents waiting, in virtual time: real ledger, real workers, real pumps.
 
 Nothing waits for real. ``SEALDROP_WAITING`` says how many documents wait, and ``SEALDROP_OUTAGE_H`` for how many hours.
-The defaults are small: six hours with 10,000 documents take minutes. ``pytest -s`` shows the figures.
+The defaults are small: six hours with 10,000 documents take minutes, best with ``--basetemp`` in memory. ``pytest -s``
+shows the figures.
 
 The bounds, per virtual hour of an outage. A breaker that is open lets one call through at a time, and waits at least
 half of `retry_longest_s` (300 s) between two: 24 an hour for each operation. Before it is open that far, it has waited
@@ -42,6 +43,8 @@ from sealdrop.model import (
 from sealdrop.signapi.client import StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 from virtual_time import Sleeper, VirtualTime
+
+pytestmark = pytest.mark.timeout(3_600 if "SEALDROP_WAITING" in os.environ else 120)
 
 WAITING = int(os.environ.get("SEALDROP_WAITING", "60"))
 HOUR_S = 3_600.0

@@ -449,6 +449,21 @@ class TestPolicy:
         )
         assert caught.value.documents == 5
 
+    def test_one_request_is_not_that_of_two_documents(self, api: SignApi, peer: Peer, document: NewRequest) -> None:
+        """An answer that names one request for two documents is not understood: neither gets the other's seal."""
+        peer.replies = [reply(201, [CREATED, {**CREATED, "externalSignatureRequestId": "drop-2"}])]
+        with pytest.raises(MalformedAnswer, match="one request for several documents"):
+            api.create([document, NewRequest(ExternalId("drop-2"), document.path, Seal())])
+
+    def test_answers_in_another_order_are_not_understood(self, api: SignApi, peer: Peer, document: NewRequest) -> None:
+        """A list in another order than was sent is a malformed answer, and no document is taken for another."""
+        second = {**CREATED, "signatureRequestId": "r-2", "externalSignatureRequestId": "drop-2"}
+        peer.replies = [reply(201, [second, CREATED]), reply(200, [second, CREATED])]
+        with pytest.raises(MalformedAnswer):
+            api.create([document, NewRequest(ExternalId("drop-2"), document.path, Seal())])
+        with pytest.raises(MalformedAnswer):
+            api.sign_many([THEIRS, RequestId("r-2")])
+
     def test_a_dead_kept_connection_is_an_unknown_outcome(self, api: SignApi, peer: Peer, document: NewRequest) -> None:
         """A changing call on a kept connection that ends without an answer is not sent again."""
         peer.replies = [reply(200, [CREATED]), None]
