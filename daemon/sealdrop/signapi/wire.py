@@ -387,6 +387,6 @@ def _cut_run(match: re.Match[str]) -> str:
     """Lines are content only if they are of one length; two long words that meet are not."""
     if match["line"] is None:
         return _CUT
-    lines = re.split(_BREAK, match[0])
+    lines = re.split(_BREAK, match[0].replace("\\/", "/"))
     even = any(len(one) == len(other) for one, other in pairwise(lines))
     return _CUT if even and len(match[0]) > _SHA256_DIGITS else match[0]

@@ -130,13 +130,15 @@ class Service:
     seals: Counter[bytes] = field(default_factory=Counter)
     faults: list[tuple[str, str]] = field(default_factory=list)
     in_flight: list[tuple[float, Callable[[], object]]] = field(default_factory=list)
+    arrived_at: float | None = None
     end: RemoteStatus = RemoteStatus.ARCHIVED
     begins_s: float = 0.0
     overtake: Callable[[], None] = lambda: None
 
     def create(self, documents: Sequence[NewRequest]) -> tuple[RequestStatus, ...]:
         """Create requests; a second one of the same external ID is not refused."""
-        return self._call("create", len(documents), lambda: self._create(documents))
+        sent = [(new.external_id, new.path.read_bytes()) for new in documents]
+        return self._call("create", len(documents), lambda: self._create(sent))
 
     def sign(self, request_id: RequestId) -> RequestStatus:
         """Accept one request."""
@@ -177,23 +179,21 @@ class Service:
             return StatusAnswer(None)  # a lie, or an answer that overtook what it is about
         return self._with(fault, "status", 1, look)
 
-    def _create(self, documents: Sequence[NewRequest]) -> tuple[RequestStatus, ...]:
+    def _create(self, documents: Sequence[tuple[ExternalId, bytes]]) -> tuple[RequestStatus, ...]:
         made = []
-        for new in documents:
+        for external_id, content in documents:
             request_id = RequestId(f"r{len(self.requests)}")
-            content = new.path.read_bytes() if new.path.exists() else b"gone"
-            assert b"unfit" not in content, "what was rejected is never sent"
-            self.requests[request_id] = Request(new.external_id, content)
+            self.requests[request_id] = Request(external_id, content)
             made.append(self._answer(request_id))
         return tuple(made)
 
     def _sign(self, request_ids: Sequence[RequestId]) -> tuple[RequestStatus, ...]:
         for request_id in request_ids:
             request = self.requests[request_id]
-            request.accepted_at, request.end = self.clock.elapsed_s, self.end
+            request.accepted_at = self.clock.elapsed_s if self.arrived_at is None else self.arrived_at
+            request.end = self.end
             request.begins_s = min(self.begins_s, 40.0)  # only one that was answered may keep us waiting
             self.seals[request.content] += request.end is not RemoteStatus.SIGN_FAILED
-            assert self.seals[request.content] <= 1, "sealed twice"
         return tuple(self._answer(request_id) for request_id in request_ids)
 
     def _answer(self, request_id: RequestId) -> RequestStatus:
@@ -225,10 +225,12 @@ class Service:
 
     def arrive(self) -> None:
         """Apply the calls that were under way and have arrived by now."""
-        arrived = [apply for at, apply in self.in_flight if at <= self.clock.elapsed_s]
+        arrived = [each for each in self.in_flight if each[0] <= self.clock.elapsed_s]
         self.in_flight = [each for each in self.in_flight if each[0] > self.clock.elapsed_s]
-        for apply in arrived:
+        for at, apply in arrived:
+            self.arrived_at = at
             apply()
+        self.arrived_at = None
 
     def _call(self, call: str, documents: int, apply: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it answers
         return self._with(self._next_fault(call), call, documents, apply)
@@ -324,11 +326,11 @@ class OneJail:
 class FaultyLedger(Ledger):
     """A ledger whose disk is full, or whose daemon dies, at the next step."""
 
-    next_fault: str | None = None
+    faults: list[str | None]
 
     def record(self, *steps: Step) -> tuple[Document | LeaseLost, ...]:
         """Record, unless a fault is due."""
-        fault, self.next_fault = self.next_fault, None
+        fault = self.faults.pop() if self.faults else None
         if fault == "full":
             raise Retryable("the disk is full, nothing was committed")
         if fault == "killed before":
@@ -367,8 +369,8 @@ class Life(RuleBasedStateMachine):
         self.dropped: dict[str, bytes] = {}
         self.stale: list[tuple[str, tuple[Document, ...]]] = []
         self.depth = 0
+        self.ledger_faults: list[str | None] = []
 
-    @initialize()
     def start(self) -> None:
         """Start the daemon, as `Daemon` does."""
         self.log = KeptLog()
@@ -378,6 +380,7 @@ class Life(RuleBasedStateMachine):
         self.ledger = FaultyLedger.open(
             self.root / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=self.clock
         )
+        self.ledger.faults = self.ledger_faults
         self.writer = TrailWriter(self.ledger, trail, self.log, on_fatal=self.fail)
         check_trail(trail, self.ledger)
         self.writer.flush()
@@ -409,6 +412,17 @@ class Life(RuleBasedStateMachine):
     def fail(self, error: BaseException) -> None:
         """Nothing may be fatal here."""
         raise AssertionError("the service broke") from error
+
+    @initialize(
+        words=st.lists(st.sampled_from(["fit", "fit", "unfit", "tampered"]), min_size=2, max_size=4),
+        calls=st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(FAULTS)), min_size=3, max_size=6),
+    )
+    def begin(self, words: list[str], calls: list[tuple[str, str]]) -> None:
+        """Start with some documents, and calls that fail from the start."""
+        self.start()
+        for word in words:
+            self.drop(word, recorded=True)
+        self.work_for_a_while(calls, jail=[], ledger=[], rounds=4, seconds=3.0)
 
     @rule()
     def crash(self) -> None:
@@ -444,7 +458,7 @@ class Life(RuleBasedStateMachine):
         if not is_last:
             self.crash()
             return
-        self.ledger.next_fault = None
+        self.ledger_faults.clear()
         self.recorder.received([new])
         self.unclaimed.taken_over(new.sha256)
         self.dropped[new.id] = content
@@ -460,7 +474,7 @@ class Life(RuleBasedStateMachine):
     @rule(data=st.data())
     def try_again(self, data: st.DataObject) -> None:
         """Ask for another try of a document, which is refused unless it has failed."""
-        self.ledger.next_fault = None
+        self.ledger_faults.clear()
         wanted = data.draw(st.sampled_from(sorted(self.dropped)))
         before = self.ledger.get(wanted)
         answer = ask_for_retry(wanted, self.config, self.ledger, self.clock)
@@ -471,9 +485,25 @@ class Life(RuleBasedStateMachine):
         """Do what is due in a state, as a pump does."""
         self.turn(work)
 
-    @rule(rounds=st.integers(1, 12), seconds=st.sampled_from([0.1, 3.0, 30.0]))
-    def work_for_a_while(self, rounds: int, seconds: float) -> None:
-        """Do all that is due, again and again."""
+    @rule(
+        calls=st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(FAULTS)), max_size=8),
+        jail=st.lists(st.sampled_from(JAIL_FAULTS), max_size=3),
+        ledger=st.lists(st.sampled_from([None, None, None, "full", "killed before", "killed after"]), max_size=6),
+        rounds=st.integers(3, 12),
+        seconds=st.sampled_from([0.1, 3.0, 30.0, 200.0]),
+    )
+    def work_for_a_while(
+        self,
+        calls: list[tuple[str, str]],
+        jail: list[Exception],
+        ledger: list[str | None],
+        rounds: int,
+        seconds: float,
+    ) -> None:
+        """Do all that is due, again and again, while calls, examinations and commits fail."""
+        self.service.faults += calls
+        self.jail.faults += jail
+        self.ledger_faults += ledger
         for _ in range(rounds):
             for each in WORK:
                 self.turn(each)
@@ -531,11 +561,6 @@ class Life(RuleBasedStateMachine):
         self.clock.go(seconds)
         self.service.arrive()
 
-    @rule(faults=st.lists(st.tuples(st.sampled_from(CALLS), st.sampled_from(FAULTS)), min_size=1, max_size=6))
-    def have_calls_fail(self, faults: list[tuple[str, str]]) -> None:
-        """Have some of the next calls fail."""
-        self.service.faults += faults
-
     @rule(
         end=st.sampled_from([RemoteStatus.ARCHIVED, RemoteStatus.SIGN_FAILED, RemoteStatus.ARCHIVE_FAILED]),
         begins_s=st.sampled_from([0.0, 30.0, 20_000.0]),
@@ -543,16 +568,6 @@ class Life(RuleBasedStateMachine):
     def have_the_service_be_otherwise(self, end: RemoteStatus, begins_s: float) -> None:
         """Have the service end its next seals so, and begin with them so late."""
         self.service.end, self.service.begins_s = end, begins_s
-
-    @rule(fault=st.sampled_from(["full", "killed before", "killed after"]))
-    def have_the_ledger_fail(self, fault: str) -> None:
-        """Have the next commit fail, or the daemon die around it."""
-        self.ledger.next_fault = fault
-
-    @rule(faults=st.lists(st.sampled_from(JAIL_FAULTS), min_size=1, max_size=4))
-    def have_the_jail_fail(self, faults: list[Exception]) -> None:
-        """Have the next examinations fail."""
-        self.jail.faults += faults
 
     def documents(self) -> list[Document]:
         """All documents as they stand."""
@@ -585,6 +600,12 @@ class Life(RuleBasedStateMachine):
             assert connection.scalar(select(func.count()).select_from(schema.document)) == len(self.dropped)
 
     @invariant()
+    def nothing_is_sealed_twice(self) -> None:
+        """No content is sealed more than once, and nothing is sent that was rejected."""
+        assert all(number == 1 for number in self.service.seals.values())
+        assert not any(b"unfit" in request.content for request in self.service.requests.values())
+
+    @invariant()
     def nothing_unverified_is_published(self) -> None:
         """What stands in outbound came back whole, of one that was verified, and once."""
         pdfs = sorted((self.root / "outbound").glob("*.pdf"))
@@ -613,7 +634,7 @@ class Life(RuleBasedStateMachine):
         """Let the daemon work until nothing is left to do, and look at what it leaves."""
         self.service.faults.clear()
         self.jail.faults.clear()
-        self.ledger.next_fault = None
+        self.ledger_faults.clear()
         self.service.begins_s = 0.0
         end = self.clock.elapsed_s + timedelta(days=2).total_seconds()
         while not all(is_over(each) for each in self.documents()):
@@ -636,4 +657,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = tried(20, steps=40)
+TestLife.settings = tried(25, steps=10)

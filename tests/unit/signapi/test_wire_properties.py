@@ -74,13 +74,14 @@ def spellings(draw: st.DrawFn) -> str:
         "urlsafe": base64.urlsafe_b64encode(DOCUMENT).decode(),
         "hex": DOCUMENT.hex(),
         "HEX": DOCUMENT.hex().upper(),
-        "quoted": base64.b64encode(DOCUMENT).decode().replace("/", "\\/"),
+        "quoted": base64.b64encode(DOCUMENT).decode(),
     }[kind]
     if kind == "urlsafe":
         return spelled
     width = draw(st.sampled_from([20, 57, 60, 64, 65, 72, 76, 100, len(spelled)]) | st.integers(20, 200))
     separator = draw(st.sampled_from(["\n", "\r\n", " ", "\\n", "\\r\\n", "\n\t"]))
-    return separator.join(spelled[at : at + width] for at in range(0, len(spelled), width))
+    lines = separator.join(spelled[at : at + width] for at in range(0, len(spelled), width))
+    return lines.replace("/", "\\/") if kind == "quoted" else lines
 
 
 words = st.text(st.characters(codec="utf-8"), max_size=12)
