@@ -142,7 +142,9 @@ class Daemon:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
-        stages = LocalStages(self.config, self._spool, self._jails, self._recorder, self._clock, self._rng)
+        stages = LocalStages(
+            self.config, self._spool, self._jails, self._recorder, self._troubles, self._clock, self._rng
+        )
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
             self._pump(f"verify {number}", stages.verify, State.SEALED, suspect=False)

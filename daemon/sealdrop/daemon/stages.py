@@ -12,6 +12,7 @@ from sealdrop.clock import Clock
 from sealdrop.config import Config
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
@@ -36,6 +37,7 @@ class LocalStages:
     spool: Spool
     jails: Jails
     recorder: Recorder
+    troubles: Troubles
     clock: Clock
     rng: random.Random
 
@@ -119,6 +121,14 @@ class LocalStages:
             report = verify(document, sealed, account, jail, now=self.clock.now())
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
+        except JailedError as error:
+            if document.attempts + 1 >= BROKEN_TRIES:
+                # It is sealed, so there is no giving up: a person has to see it.
+                text = f"document {document.id} cannot be examined here ({error.kind})"
+                event, subject = EventName.VERIFICATION_BROKEN, f"verification of {document.id}"
+                self.troubles.tell(subject, text, event, document=document.id, error=str(error))
+            raise
+        self.troubles.over(f"verification of {document.id}", EventName.VERIFICATION_MENDED, document=document.id)
         failure = report.first_failure
         if failure is not None:
             detail = f"{failure.name}: {failure.detail}"
