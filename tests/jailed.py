@@ -216,6 +216,13 @@ def inspect_or_break(original: Path, rules: Validation) -> Inspection:
 FIRST = JailLimits(memory_bytes=(1 << 30) - 4096)  # told by its memory
 
 
+def verify_or_break(sealed: Path, expected: Expectation) -> Verification:
+    """Verify, but for a document that says so: raise, with a secret in the text."""
+    if b"%RAISES KeyError" in sealed.read_bytes():
+        raise KeyError("secret content")
+    return verify_seal(sealed, expected)
+
+
 def _wait_at_gate(path: Path, mark: bytes) -> None:
     _, found, rest = path.read_bytes().partition(mark)
     if found and resource.getrlimit(resource.RLIMIT_AS)[0] == FIRST.memory_bytes:

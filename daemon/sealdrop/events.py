@@ -31,6 +31,8 @@ class EventName(StrEnum):
     FILE_NOT_TAKEN = "file_not_taken"
     JAIL_CONFINED = "jail_confined"
     DOCUMENT_SET_APART = "document_set_apart"
+    VERIFICATION_BROKEN = "verification_broken"
+    VERIFICATION_MENDED = "verification_mended"
     RETRY_SCHEDULED = "retry_scheduled"
     LEASE_LOST = "lease_lost"
     ACCOUNT_UNREACHABLE = "account_unreachable"

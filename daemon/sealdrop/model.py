@@ -356,11 +356,11 @@ class Document:
     state's worker should look at it next; None means that nothing is left to do. ``attempts`` counts failed tries
     in the present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last
     put on record, before it was made; None when it is known not to have been made; ``sign_accepted`` says that it was
-    answered. ``refusals`` counts the times that the service said no in the present state. ``level`` and ``archive``
-    are what was asked of the folder when the document was dropped. ``retries`` counts the times that somebody had it
-    tried again after it had failed. ``suspect`` says that examining it took long, so that it is examined apart from the
-    others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this one's name.
-    ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
+    answered. ``refusals`` counts the answers in the present state that said "done" without the sealed PDF. ``level``
+    and ``archive`` are what was asked of the folder when the document was dropped. ``retries`` counts the times that
+    somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
+    examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
+    one's name. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
     id: DocumentId

@@ -151,7 +151,15 @@ class Daemon:
     def _make_workers(self) -> None:
         outlets = {(name, state): self._outlet(name, state) for name in self.config.folders for state in OUTLETS}
         stages = LocalStages(
-            self.config, self._spool, self._jails, self._ledger, self._recorder, outlets, self._clock, self._rng
+            self.config,
+            self._spool,
+            self._jails,
+            self._ledger,
+            self._recorder,
+            outlets,
+            self._troubles,
+            self._clock,
+            self._rng,
         )
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)

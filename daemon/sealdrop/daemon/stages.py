@@ -16,6 +16,7 @@ from sealdrop.daemon import duplicates
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
@@ -46,6 +47,7 @@ class LocalStages:
     ledger: LedgerReader
     recorder: Recorder
     outlets: Mapping[tuple[str, State], Outlet]
+    troubles: Troubles
     clock: Clock
     rng: random.Random
 
@@ -158,6 +160,14 @@ class LocalStages:
             report = verify(document, sealed, account, jail, now=self.clock.now())
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
+        except JailedError as error:
+            if document.attempts + 1 >= BROKEN_TRIES:
+                # It is sealed, so there is no giving up: a person has to see it.
+                text = f"document {document.id} cannot be examined here ({error.kind})"
+                event, subject = EventName.VERIFICATION_BROKEN, f"verification of {document.id}"
+                self.troubles.tell(subject, text, event, document=document.id, error=str(error))
+            raise
+        self.troubles.over(f"verification of {document.id}", EventName.VERIFICATION_MENDED, document=document.id)
         reason, detail = _failure(document, report)
         if reason is not None:
             return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)

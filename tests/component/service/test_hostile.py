@@ -11,7 +11,7 @@ import pytest
 
 import hostile
 import jailed
-from running import PATIENCE_S, Running, drop, leftovers, running_service, unique
+from running import PATIENCE_S, Running, drop, leftovers, running_service, stored, unique
 from sealdrop.backoff import Backoff
 from sealdrop.daemon import jails as jails_module
 from sealdrop.daemon import stages
@@ -139,6 +139,36 @@ def test_an_inspection_that_breaks_ends_in_words(
     assert "secret" not in reason
     broken = [line for line in running.log.events("retry_scheduled") if "KeyError" in str(line["error"])]
     assert len(broken) == stages.BROKEN_TRIES - 1
+    assert not any("secret" in str(line) for line in running.log.lines)
+
+
+@pytest.mark.usefixtures("gate")
+def test_a_verification_that_breaks_goes_on_and_is_shown(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is sealed is not given up for a fault of ours: it is a trouble that `status` shows until it is mended."""
+    monkeypatch.setattr(verify, "verify_seal", jailed.verify_or_break)
+    monkeypatch.setattr(stages, "TRY_AGAIN", Backoff(first_s=0.05, longest_s=0.1))
+    with running_service(directory) as (_, running):
+        drop(marked(invoice, 0, b"RAISES KeyError"), running.folder().inbound, "broken.pdf")
+        drop(invoice, running.folder().inbound, "good.pdf")
+        (good,) = running.wait_until_over(1)
+        assert (good.name, good.state) == ("good.pdf", State.DELIVERED)
+        deadline = time.monotonic() + PATIENCE_S
+        while not running.log.events("verification_broken"):
+            assert time.monotonic() < deadline, "nobody was told"
+            with running.moved:
+                running.moved.wait(0.05)
+        with stored(running.config) as ledger:
+            (trouble,) = ledger.troubles()
+        assert "KeyError" in trouble.text
+        monkeypatch.setattr(verify, "verify_seal", jailed.verify_or_wait)
+        running.wait_until_over(2)
+        assert {each.state for each in running.over()} == {State.DELIVERED}
+        with stored(running.config) as ledger:
+            assert not list(ledger.troubles())
+    assert len(running.log.events("verification_broken")) == 1
+    assert len(running.log.events("verification_mended")) == 1
     assert not any("secret" in str(line) for line in running.log.lines)
 
 

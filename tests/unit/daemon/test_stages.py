@@ -46,7 +46,9 @@ class House:
             for state, name in OUTLETS.items()
         }
         jails = Jails(1, TwoLimits(), readable=[], anchors=[])  # never asked: nothing is examined here
-        self.stages = LocalStages(config, self.spool, jails, ledger, recorder, outlets, clock, random.Random(1))
+        self.stages = LocalStages(
+            config, self.spool, jails, ledger, recorder, outlets, troubles, clock, random.Random(1)
+        )
 
     def add(self, **changes: object) -> Document:
         """Put a document of `ORIGINAL` on record."""
