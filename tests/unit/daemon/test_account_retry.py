@@ -66,7 +66,7 @@ def test_what_was_never_sealed_gets_a_request_of_its_own(stage: Stage, status: R
     _remote(stage, status)
     stage.run(60)
     assert list(stage.service.external) == [FIRST, SECOND]
-    assert stage.service.accepted == [RequestId(f"r-{SECOND}")]
+    assert list(stage.service.accepted) == [RequestId(f"r-{SECOND}")]
     assert stage.get(0).external_id == SECOND
 
 
@@ -110,7 +110,7 @@ def test_a_refused_sign_call_is_made_again(stage: Stage) -> None:
     _tried_again(stage, RemoteStatus.SIGN_CREATED, sign_accepted=False)
     _remote(stage, RemoteStatus.SIGN_CREATED)
     stage.run(2_000)
-    assert stage.service.accepted == [RequestId(f"r-{FIRST}")]
+    assert list(stage.service.accepted) == [RequestId(f"r-{FIRST}")]
     assert "create" not in stage.service.calls
 
 
