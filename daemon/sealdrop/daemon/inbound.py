@@ -218,6 +218,7 @@ class InboundWorker:
             self._sightings.has_turned_away = False
             self._sweep_due.set()
         self._listing = None
+        self._check_folder()
         self._complaints.sweep_ended()
         self._empty_folders &= self._found_empty
         self._found_empty = set()
@@ -295,11 +296,7 @@ class InboundWorker:
             return None
         except OSError as error:
             self._sightings.forget(path)
-            if error.errno in GONE or isinstance(error, FileNotFoundError):
-                self._without_room.discard(path)
-                self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
-            else:
-                self._complaints.tell(path, Reason.FILE_UNREADABLE, error.strerror or "it cannot be read")
+            self._tell_of(path, error)
             return None
         if seen is None:
             if self._sightings.is_overdue(path, now):
@@ -309,6 +306,23 @@ class InboundWorker:
             return None  # it was renamed since it was copied
         # What a file claims and does not hold (holes) takes no room in the spool either.
         return self._take_if_room(path, seen, min(status.st_size, status.st_blocks * BLOCK_BYTES))
+
+    def _tell_of(self, path: Path, error: OSError) -> None:
+        """Take note that a file has gone, or say that it cannot be read.
+
+        Raises:
+            OSError: the whole folder is away, which is no file's doing.
+        """
+        is_gone = error.errno in GONE or isinstance(error, FileNotFoundError)
+        if is_gone:
+            self._without_room.discard(path)
+        if is_gone and not self._complaints.knows(path):
+            return
+        self._check_folder()
+        if is_gone:
+            self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
+        else:
+            self._complaints.tell(path, Reason.FILE_UNREADABLE, error.strerror or "it cannot be read")
 
     def _take_if_room(self, path: Path, seen: FileIdentity, need_bytes: int) -> Document | None:
         """Take the file over; if there is no room for it, it waits, and smaller ones go past it."""

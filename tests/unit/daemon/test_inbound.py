@@ -175,6 +175,30 @@ def test_when_nothing_can_be_recorded_nothing_is_taken_and_nothing_is_lost(
     assert len({document.sha256 for document in running.taken}) == 5
 
 
+def test_a_folder_that_is_away_is_no_files_doing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While inbound is away no file in it is called unreadable or gone: its notice stays, and the folder is told of."""
+    monkeypatch.setattr(module, "TROUBLED_SLEEP_S", 0.1)
+    notice = tmp_path / "rejected" / "a.pdf.reason.json"
+    with intake(tmp_path, folder=QUICK) as running:
+        (running.inbound / "a.pdf").symlink_to("nowhere")
+        _started(running)
+        until(notice.exists)
+        worker = running.worker
+        running.inbound.rename(tmp_path / "away")
+        with pytest.raises(FileNotFoundError):
+            worker._tell_of(running.inbound / "a.pdf", FileNotFoundError(errno.ENOENT, "gone"))
+        with pytest.raises(FileNotFoundError):
+            worker._tell_of(running.inbound / "b.pdf", OSError(errno.EIO, "Input/output error"))
+        worker.sweep()
+        until(lambda: [each.subject for each in running.ledger.troubles()] == ["folder invoices inbound"])
+        assert notice.exists()
+        (tmp_path / "away").rename(running.inbound)
+        (running.inbound / "a.pdf").unlink()
+        until(lambda: not notice.exists())
+        until(lambda: running.ledger.troubles() == ())
+    assert len(running.log.events("file_not_taken")) == 1
+
+
 def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
     """A link in the place of a sub-folder leads nobody to a file outside, whichever of listing and events names it."""
     outside = tmp_path / "outside"
