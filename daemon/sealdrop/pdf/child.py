@@ -191,6 +191,8 @@ class Child:
         self._await_end()
         self._calls.close()
         self._answers.close()
+        with suppress(ValueError), _PROCESSES:  # one that does not go; its descriptors are let go of when it does
+            self._process.close()
 
     def _send(self, message: bytes, deadline: float) -> None:
         waiting = select.poll()

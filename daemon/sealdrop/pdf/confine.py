@@ -96,6 +96,7 @@ def code_folders() -> Iterator[Path]:
     """Yield where Python's modules, ours and the system's libraries are."""
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name))
+    yield from (Path(entry) for entry in sys.path if entry.endswith("-packages"))  # a user's own, a distribution's
     yield Path(sys.base_prefix, "lib")
     yield Path(sealdrop.__file__).parent
     yield from map(Path, _SYSTEM)

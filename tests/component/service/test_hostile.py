@@ -188,7 +188,6 @@ WORST = {
     "/W of nothing": {Reason.PARSER_LIMIT},
     "launch by another name": {Reason.ACTIVE_CONTENT},
     "zip before": {Reason.HEADER_OFFSET},
-    "zeros": {Reason.NOT_PDF},
 }
 
 

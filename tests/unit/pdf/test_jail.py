@@ -329,6 +329,17 @@ def test_closing_leaves_no_threads() -> None:
     assert set(threading.enumerate()) <= before
 
 
+def test_children_that_are_gone_leave_nothing_open() -> None:
+    """However many children are killed, the daemon has no more files open than before."""
+    with Jail(1, AMPLE) as jail:
+        counts = []
+        for _ in range(6):
+            with pytest.raises(JailLimitExceeded):
+                jail.run(signal.raise_signal, signal.SIGKILL)
+            counts.append(len(list(Path("/proc/self/fd").iterdir())))
+    assert counts[-1] <= counts[0]
+
+
 def test_inspection_in_the_jail(tmp_path: Path) -> None:
     """Inspection, its rules and its report go through the jail."""
     path = tmp_path / "document.pdf"
