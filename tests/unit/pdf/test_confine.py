@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,15 +110,17 @@ def test_the_same_holds_for_an_ordinary_user(folder: Path, port: int) -> None:
     # The one capability lets it read a Python that stands in somebody's home; the child drops it.
     become = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
-    ended = subprocess.run(
-        [*become, sys.executable, "-c", textwrap.dedent(script), str(port), str(folder)],
-        env={"PYTHONPATH": str(TESTS), "TMPDIR": str(folder)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE_S,
-        check=False,
-    )
+    with tempfile.TemporaryDirectory() as short:  # a socket's path is: 107 bytes are all that it may have
+        os.chown(short, NOBODY, NOBODY)
+        ended = subprocess.run(
+            [*become, sys.executable, "-c", textwrap.dedent(script), str(port), str(folder)],
+            env={"PYTHONPATH": str(TESTS), "TMPDIR": short},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
     assert ended.returncode == 0, ended.stderr
     in_force, inside = json.loads(ended.stdout)
     assert set(in_force) == set(Protection)
