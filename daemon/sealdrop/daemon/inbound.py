@@ -1,6 +1,7 @@
 """Taking files over from one inbound folder, in a thread of its own.
 
-It looks when it is woken, when the sweep is due, and when a file that was not complete may have become so.
+It looks when it is woken, when the sweep is due, and when a file that was not complete may have become so. (Long,
+because what comes first and what waits for what is decided here, and is best seen together.)
 """
 
 import errno
