@@ -72,7 +72,8 @@ def test_what_is_no_plain_file_stays_and_gets_a_reason(directory: Path, invoice:
         LONGEST: "SYMLINK",
         "huge.pdf": "TOO_LARGE",
     }
-    with prepared(directory) as sandbox:
+    # The hard link and the file behind the link have the same content, and are to be seen each for itself.
+    with prepared(directory, tables=[("folders.contracts", 'duplicates = "seal-again"')]) as sandbox:
         with running_daemon(sandbox.config_path) as running:
             inbound = running.folder("contracts").inbound
             drop(unique(invoice, 2), inbound, "full.pdf/inside.pdf")

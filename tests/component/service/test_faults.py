@@ -245,19 +245,6 @@ def test_what_is_refused_for_its_own_sake_fails_once_with_the_reason(directory: 
 def test_a_service_that_says_no_for_a_while_fails_nothing(
     directory: Path, invoice: bytes, operation: Operation
 ) -> None:
-    """A "no" that the service repeats fails its document, with the service's words and no seal; not its neighbour."""
-    with running_service(directory, **IMPATIENT) as (sandbox, running):
-        sandbox.faults.add(CallFault.ERROR_MSG_200, operation, times=100, message="not in your contract")
-        drop(invoice, running.folder().inbound, "refused.pdf")
-        (document,) = running.wait_until_over(1)
-        assert (document.state, document.reason) == (State.FAILED, Reason.SEAL_REFUSED)
-        assert "not in your contract" in (document.reason_detail or "")
-        sandbox.faults.clear()
-        drop(unique(invoice, 1), running.folder().inbound, "next.pdf")
-        running.wait_until_over(2)
-        assert [seal.sha256 for seal in sandbox.seals()] == [sha256(unique(invoice, 1))]
-    assert "not in your contract" in (running.folder().failed / "refused.pdf.reason.txt").read_text()
-
     """More refusals in a row than it takes to fail a document, of all that are sent: they wait, and are sealed once."""
     contents = [unique(invoice, number) for number in range(3)]
     with running_service(

@@ -25,7 +25,6 @@ from running import PATIENCE_S, QUICK, KeptLog, Running, drop, quicken, unique
 from sealdrop import logs
 from sealdrop.config import load
 from sealdrop.daemon import Daemon, stages
-from sealdrop.daemon.account import REFUSALS
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.model import Document, Inspection, State
 from sealdrop.sandbox import samples
@@ -38,7 +37,13 @@ from sealdrop.signapi.transport import NO_BODY, Answer, Body, Transport
 MARKS = ("ZahlungsverzugAbt", "MetadatenUrteil", "TitelKuendigung", "AnlageGehalt", "FormularDiagnose")
 FILE_NAME = "Lohnpfaendung Mueller 4711.pdf"
 STRETCH = 24  # characters of something encoded that must not come out
-IMPATIENT = {"retry_first_s": "0.1", "ask_after_s": "0.1", "sign_again_after_s": "25", "retry_longest_s": "0.3"}
+IMPATIENT = {
+    "refused_alone_s": "0.5",
+    "retry_first_s": "0.1",
+    "ask_after_s": "0.1",
+    "sign_again_after_s": "25",
+    "retry_longest_s": "0.3",
+}
 
 
 def secret_document() -> bytes:
@@ -289,9 +294,10 @@ def test_no_secret_comes_out(
             inbound = running.folder().inbound
             drop(content, inbound, FILE_NAME)
             running.wait_until_over(1)
-            sandbox.faults.add(CallFault.ERROR_MSG_200, Operation.CREATE, times=REFUSALS, message=f"refused: {encoded}")
+            sandbox.faults.add(CallFault.ERROR_MSG_200, Operation.CREATE, times=1_000, message=f"refused: {encoded}")
             drop(unique(content, 1), inbound, f"refused/{FILE_NAME}")
             running.wait_until_over(2)
+            sandbox.faults.clear()
             sandbox.faults.add(SealFault.SIGN_FAILED, Operation.ANY, reason=f"failed on {content.decode('latin-1')}")
             drop(unique(content, 2), inbound, f"failed/{FILE_NAME}")
             running.wait_until_over(3)
