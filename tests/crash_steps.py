@@ -6,6 +6,8 @@ code as for outbound.
 
 import os
 import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rounds import Death
@@ -21,6 +23,7 @@ RUNS = {
     "A document whose seal does not pass": "failing",
     "A stop": "stop",
     "Recovery": "recovery",
+    "A failed try": "trouble",
 }
 _BRACES = re.compile(r"(.*)\{([^}]*)\}(.*)")
 
@@ -47,6 +50,12 @@ def documented() -> list[tuple[str, str, tuple[str, str] | None]]:
     return rows
 
 
+def undocumented(told: Iterable[str]) -> list[str]:
+    """Return those of the steps that do not stand on the page."""
+    patterns = [step for _, step, _ in documented()]
+    return [step for step in told if not any(fnmatchcase(step, pattern) for pattern in patterns)]
+
+
 def deaths() -> list[Death]:
     """Return every death that is tried: each step in both forms."""
     rows = documented()
@@ -60,6 +69,8 @@ def deaths() -> list[Death]:
 
     made: list[Death] = []
     for run, step, first in rows:
+        if run == "trouble":
+            continue
         if not ALL and run in ("unfit", "failing"):
             verb = step.partition(": ")[2].split()[0]
             if verb not in ("commit", "link", "mkdir"):
