@@ -227,11 +227,11 @@ def _break_once(monkeypatch: pytest.MonkeyPatch, passphrase: str, content: bytes
             raise KeyError(len(held))
         return claim(own, *states, **options)
 
-    def failing_validate(*arguments: Any) -> Inspection:  # noqa: ANN401
+    def failing_validate(*arguments: Any, **options: Any) -> Inspection:  # noqa: ANN401
         if "validate" not in broken:
             broken.append("validate")
             raise ValueError(f"invalid object {base64.encodebytes(content).decode()} in {content.decode('latin-1')}")
-        return validate(*arguments)
+        return validate(*arguments, **options)
 
     monkeypatch.setattr(Ledger, "claim", failing_claim)
     monkeypatch.setattr(stages, "validate", failing_validate)
