@@ -21,6 +21,7 @@ RUNS = {
     "A document that is sealed": "good",
     "A document that is turned away": "unfit",
     "A document whose seal does not pass": "failing",
+    "A document that is tried again": "retried",
     "A stop": "stop",
     "Recovery": "recovery",
     "A failed try": "trouble",

@@ -46,7 +46,8 @@ STATES_AFTER: Mapping[str, frozenset[State]] = {
     EventName.DOCUMENT_VALIDATED: frozenset({State.VALIDATED}),
     EventName.DOCUMENT_REJECTED: frozenset({State.REJECTED}),
     EventName.SUBMISSION_INTENDED: frozenset({State.SUBMITTING}),
-    EventName.SUBMISSION_CONFIRMED: frozenset({State.SUBMITTED}),
+    # Straight to waiting where signing was asked for before it failed, and was tried again.
+    EventName.SUBMISSION_CONFIRMED: frozenset({State.SUBMITTED, State.SEALING}),
     EventName.SEAL_INTENDED: frozenset({State.SEALING}),
     EventName.REMOTE_STATUS_CHANGED: frozenset({State.SEALING, State.ARCHIVING}),
     EventName.DOCUMENT_SEALED: frozenset({State.SEALED}),
@@ -54,6 +55,10 @@ STATES_AFTER: Mapping[str, frozenset[State]] = {
     EventName.DOCUMENT_DELIVERED: frozenset({State.DELIVERED}),
     EventName.DOCUMENT_FAILED: frozenset({State.FAILED}),
     EventName.ORIGINAL_RETURNED: frozenset({State.REJECTED, State.FAILED}),
+    EventName.DOCUMENT_RETRIED: frozenset({State.RETRYING}),
+    EventName.ORIGINAL_FETCHED: frozenset({State.SUBMITTING}),
+    EventName.RETRY_REFUSED: frozenset({State.FAILED}),
+    EventName.DUPLICATE_RECOGNISED: frozenset({State.SEALING}),
 }
 # Events that may find their document in the state in which they leave it; any other must move it.
 STAYING = frozenset(

@@ -13,12 +13,17 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from invariants import Drop, check, settled
 from running import unique
+from sealdrop.audit.chain import link
+from sealdrop.clock import SystemClock
 from sealdrop.config import Config, load
-from sealdrop.model import State
+from sealdrop.daemon.retry import ask_for_retry
+from sealdrop.daemon.startup import ledger_path
+from sealdrop.ledger.store import Ledger
+from sealdrop.model import AuditRecord, State
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.app import DEFAULT_ARCHIVER
 from sealdrop.sandbox.pki import ORGANISATION
@@ -77,8 +82,8 @@ archivers = ["{archiver}"]
 class Death:
     """A durable step and the form in which it is met; ``run`` is what is going on then.
 
-    ``first start`` of a new state directory, ``start``, ``stop``; ``good``, ``unfit`` or ``failing`` document; or
-    ``recovery``, from the death ``after``.
+    ``first start`` of a new state directory, ``start``, ``stop``; ``good``, ``unfit`` or ``failing`` document,
+    or a ``retried`` one, which failed unsealed before; or ``recovery``, from the death ``after``.
     """
 
     run: str
@@ -196,6 +201,9 @@ class Rounds:
             new = Drop("only", name, unique(samples.invoice(), number))
         elif kind == "unfit":
             new = Drop("only", name, samples.encrypted() + b"%% %d\n" % number, State.REJECTED)
+        elif kind == "retried":
+            self.sandbox.faults.add("sign_failed", "sign")
+            new = Drop("only", name, unique(samples.invoice(), number), State.FAILED)
         else:
             self.sandbox.faults.add("other_organisation", "sign")
             content = unique(samples.invoice(), number)
@@ -213,6 +221,18 @@ class Rounds:
             os.fsync(file.fileno())
         _flush(path.parent)
         self.drops.append(new)
+
+    def try_again(self) -> None:
+        """Have the newest document, which has failed unsealed, tried again: now it is to be delivered."""
+        failed, clock = self.drops[-1], SystemClock()
+
+        def linked(*parts: Any) -> AuditRecord:  # noqa: ANN401
+            return link(*parts, node="tests")
+
+        with Ledger.open(ledger_path(self.config), link=linked, clock=clock) as ledger:
+            answer = ask_for_retry(failed.name, self.config, ledger, clock)
+        assert answer.accepted, answer.text
+        self.drops[-1] = Drop(failed.folder, failed.name, failed.content)
 
     def _reach(self, death: Death) -> None:
         """Let the service die at a step; some that depend on chance are tried again."""
@@ -234,11 +254,17 @@ class Rounds:
         else:
             self.start()
             self._wait_for(lambda: self._has_started() and self._is_settled())
+            if death.run == "retried":
+                self.drop(death.run)
+                self._wait_for(self._is_settled)
             self.nursery.arm(death.step, death.when)
             if death.run == "stop":
                 self._ended(self.nursery.end(signal.SIGTERM))
                 return self._last_death == (death.step, death.when)
-            self.drop(death.run)
+            if death.run == "retried":
+                self.try_again()
+            else:
+                self.drop(death.run)
         late = time.monotonic() + PATIENCE_S
         while time.monotonic() < late:
             try:

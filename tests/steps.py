@@ -38,7 +38,17 @@ _VARYING = (
     (re.compile(r"spool/[0-9a-f]{2}(?=/|$)"), "spool/XX"),
     (re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl"), "DAY.jsonl"),
     (re.compile(r"round-[0-9]+"), "SUB"),
+    # What is tried again is given back like any that fails, and delivered like any that is good.
+    (re.compile(r"(?<=out/failed/)(.*)retried\.pdf"), r"\1failing.pdf"),
+    (re.compile(r"(?<=out/sealed/)(.*)retried\.pdf"), r"\1good.pdf"),
 )
+
+
+def _named(path: str) -> str:
+    """Return a path as it stands in a step's name."""
+    for pattern, stand_in in _VARYING:
+        path = pattern.sub(stand_in, path)
+    return path
 
 
 class Steps:
@@ -80,10 +90,7 @@ class Steps:
             text = str(_path_of(folder) / text)
         if not Path(text).is_relative_to(self._root):
             return None
-        name = str(Path(text).relative_to(self._root))
-        for pattern, stand_in in _VARYING:
-            name = pattern.sub(stand_in, name)
-        return name
+        return _named(str(Path(text).relative_to(self._root)))
 
     # The system's calls.
 
@@ -196,8 +203,7 @@ def _aim(frame: FrameType) -> str:
     for name, each in _frames(frame):
         final = {"durable.publish_new": "final", "durable.replace_file": "path"}.get(name)
         if final is not None:
-            aim = each.f_locals[final].name
-            return f" for {_VARYING[1][0].sub(_VARYING[1][1], aim)}"
+            return f" for {Path(_named(str(each.f_locals[final]))).name}"
     return ""
 
 

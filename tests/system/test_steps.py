@@ -27,6 +27,10 @@ def test_every_step_of_an_undisturbed_life_is_documented(tmp_path: Path, keys: P
                 rounds.start()
                 rounds.drop(kind)
                 rounds.recover("undisturbed")
+            rounds.drop("retried")
+            rounds.recover("failed")
+            rounds.try_again()
+            rounds.recover("tried again")
             rounds.stop(signal.SIGTERM)
             if due <= rounds.told:
                 break
