@@ -19,6 +19,7 @@ from sealdrop.config import load
 from sealdrop.daemon.retry import Answer, ask_for_retry
 from sealdrop.daemon.startup import ledger_path
 from sealdrop.errors import Fatal
+from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import AuditHead, AuditRecord, Event
 
@@ -55,6 +56,8 @@ def _open(path: Path, clock: SystemClock) -> Ledger:
     def linked(head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
         return link(head, at, document, event, node=socket.gethostname())
 
+    # An older ledger is the service's to bring forward, and a service of an older version may be running on it.
+    LedgerReader.open_read_only(path).close()
     return Ledger.open(path, link=linked, clock=clock)
 
 

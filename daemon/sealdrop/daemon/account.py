@@ -31,7 +31,7 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, DocumentId, ExternalId, Reason, Remote, RemoteStatus, State
+from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
@@ -40,7 +40,7 @@ from sealdrop.spool import Spool
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
-CALLS_EACH = 4  # that may be made for one document before the next one of a claim has its turn
+CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
@@ -155,28 +155,45 @@ class AccountWorker:
         return outward.Submission(document.external_id, self._spool.original(document.id), seal)
 
     def _reconcile(self, document: Document) -> None:
-        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
-        if found is None and document.request_id is not None:
-            # It was there once, and is tried again: the service may know it by its own identifier still.
-            found = self.line.call(outward.find_request, self._api, document.request_id)
+        found = self._found(document)
         # What was seen sealed once is never sent again, whatever the service has forgotten or thrown away since.
         was_sealed = any(step.status in SEALED for step in document.remote.steps)
-        if found is None and was_sealed:
+        is_newest = document.external_id == self._identifier(document)
+        if found is not None and (was_sealed or is_newest or found.status not in NEVER_SEALED):
+            self._recorder.commit([self._advance(document, found)])
+        elif was_sealed:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
             missing = Reason.SEALED_CONTENT_MISSING
             self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
-        elif found is None:
+        elif is_newest:
             self._create(self._recorder.commit([self._intend(document)]))
-        elif found.status in NEVER_SEALED and not was_sealed and document.external_id != self._identifier(document):
-            # Somebody had it tried again: what was never sealed gets a request of its own for each try.
-            self._create(self._recorder.commit([self._intend_anew(document)]))
         else:
-            self._recorder.commit([self._advance(document, found)])
+            self._reconcile_anew(document)
+
+    def _found(self, document: Document) -> RequestStatus | None:
+        """Return what the service knows under our identifier; where that is not the request we know, what of that."""
+        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        if document.request_id is not None and (found is None or found.request_id != document.request_id):
+            ours = self.line.call(outward.find_request, self._api, document.request_id)
+            return ours if ours is not None else found
+        return found
+
+    def _reconcile_anew(self, document: Document) -> None:
+        """Somebody had it tried again: what was never sealed gets a request of its own for each try.
+
+        If we crash once the intent is on record, the new identifier is asked for, like any other.
+        """
+        for anew in self._recorder.commit([self._intend_anew(document)]):
+            found = self._found(anew)
+            if found is None:
+                self._create([anew])
+            else:
+                self._recorder.commit([self._advance(anew, found)])
 
     def _intend_anew(self, document: Document) -> Step:
         """Put on record the intent to create another request, keeping the lease; nothing of the last one counts."""
         step = self._intend(replace(document, external_id=None, request_id=None, remote=Remote()))
-        after = replace(step.after, sign_called_at=None, sign_accepted=False)
+        after = replace(step.after, sign_called_at=None, sign_accepted=False, duplicate_of=None)
         return replace(step, before=document, after=after)
 
     @staticmethod
@@ -248,10 +265,8 @@ class AccountWorker:
 
     def _settle(self, document: Document, seen: remote.Seen | None) -> None:
         """Record what an answer about a request means for its document."""
-        if seen is None and document.duplicate_of is not None and document.attempts + 1 >= CONTENT_TRIES:
-            detail = f"the service no longer has the seal of document {document.duplicate_of.document}"
-            missing = Reason.SEALED_CONTENT_MISSING
-            self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        if seen is None and document.duplicate_of is not None:
+            self._recorder.commit([self._without_earlier_seal(document, document.duplicate_of)])
             return
         if seen is None:
             raise Retryable(f"the service does not know its own request {document.request_id}")
@@ -281,6 +296,10 @@ class AccountWorker:
 
     def _settle_unsigned(self, document: Document) -> None:
         """``SIGN_CREATED``: call sign if no call was answered and none can be under way; else wait, and say why."""
+        if document.duplicate_of is not None:
+            # Whoever was dropped first had it signed: what was seen then is not known of this one.
+            self._recorder.commit([self._without_earlier_seal(document, document.duplicate_of)])
+            return
         further = [step.status for step in document.remote.steps if step.status is not RemoteStatus.SIGN_CREATED]
         if further:
             raise Retryable(f"the service said {further[-1]} before, and now {RemoteStatus.SIGN_CREATED} again")
@@ -295,6 +314,13 @@ class AccountWorker:
             raise Retryable(f"asked for its seal {waited_s:.0f} s ago, which the service accepted and has not begun")
         else:
             self._sign_again(document)
+
+    def _without_earlier_seal(self, document: Document, earlier: Earlier) -> Step:
+        """Return the step for a duplicate whose seal cannot be had: it is asked for again, and never signed for."""
+        gone = f"the service does not have the seal of document {earlier.document}, which was to be delivered again"
+        if document.refusals + 1 < CONTENT_TRIES:
+            return self._again(document, Retryable(gone), refusals=document.refusals + 1)
+        return self._recorder.give_up(document, State.FAILED, Reason.SEALED_CONTENT_MISSING, gone)
 
     def _sign_again(self, document: Document) -> None:
         closed_s = self.line.closed_s(Operation.SIGN)
@@ -313,7 +339,11 @@ class AccountWorker:
         called = self._sign_calls.get(document.id)
         if called is not None:
             return self._clock.monotonic() - called
-        return (self._clock.now() - called_at) / timedelta(seconds=1)
+        waited_s = (self._clock.now() - called_at) / timedelta(seconds=1)
+        if waited_s < 0:  # the clock was wrong then, or is now: no more is known than that it was before this moment
+            self._note_sign_call([document])
+            return 0.0
+        return waited_s
 
     def _note_sign_call(self, documents: Sequence[Document]) -> None:
         """Remember when a sign call begins; what is so old that it decides nothing any more is forgotten."""
@@ -326,6 +356,8 @@ class AccountWorker:
     def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:
             reason = standing.reason or Reason.SEAL_FAILED
+            if any(step.status in SEALED for step in document.remote.steps):
+                reason = Reason.SEALED_CONTENT_MISSING  # billed, whatever became of it: a copy is not sealed again
             return self._recorder.give_up(document, State.FAILED, reason, standing.detail)
         document = replace(document, reason=standing.reason, reason_detail=standing.detail or None)
         if document.sealed_sha256 is None:

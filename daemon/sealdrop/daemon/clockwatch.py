@@ -10,7 +10,6 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sealdrop.clock import Clock
-from sealdrop.errors import SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
@@ -52,11 +51,11 @@ class ClockWatch:
             return
         try:
             self._ledger.hasten(self._clock.now())
-        except SealdropError as error:
+            self._on_set_back()
+        except Exception as error:  # noqa: BLE001 - whoever looks at the clock goes on looking
             self._log.error(EventName.WORKER_TROUBLED, worker="clock", error=str(error))
             return
         self._behind = False
-        self._on_set_back()
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_S):

@@ -9,7 +9,9 @@ final.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sealdrop.model import END_STATES, Document, Earlier, State
+from sealdrop.model import END_STATES, Document, Earlier, SealLevel, State
+
+LEVELS = tuple(SealLevel)  # each has all that the one before it has
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,15 @@ class DeliverAgain:
 Verdict = Wait | Reject | DeliverAgain
 
 
-def judge(earlier: Document, rule: Literal["reject", "deliver-again"]) -> Verdict:
+def judge(document: Document, earlier: Document, rule: Literal["reject", "deliver-again"]) -> Verdict:
     """Return what becomes of a document that has an ``earlier`` one of its content."""
     if earlier.state not in END_STATES:
         return Wait(f"the same content was dropped before, as document {earlier.id}, which is still {earlier.state}")
-    if rule == "deliver-again" and earlier.state is State.DELIVERED:
-        return DeliverAgain(earlier)
-    return Reject(_told(earlier))
+    if rule == "reject" or earlier.state is not State.DELIVERED:
+        return Reject(_told(earlier))
+    if LEVELS.index(earlier.level) < LEVELS.index(document.level) or (document.archive and not earlier.archive):
+        return Reject(f"{_told(earlier)}; it has not all that this folder asks for now, so it is not delivered again")
+    return DeliverAgain(earlier)
 
 
 def _told(earlier: Document) -> str:

@@ -34,8 +34,8 @@ def ask_for_retry(wanted: str, config: Config, ledger: Ledger, clock: Clock) -> 
         Retryable: the ledger cannot be used now; nothing was changed.
         Fatal: it cannot be trusted.
     """
-    found = ledger.find(wanted)
-    failed = [document for document in found if document.state is State.FAILED]
+    failed = ledger.find(wanted, state=State.FAILED)
+    found = failed or ledger.find(wanted)
     if not found:
         return Answer(wanted, None, accepted=False, text="no document has that ID or file name")
     if len(failed) > 1:

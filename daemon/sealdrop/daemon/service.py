@@ -3,7 +3,7 @@
 import random
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import partial
 
@@ -41,7 +41,7 @@ from sealdrop.errors import Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
-from sealdrop.model import AuditHead, AuditRecord, Document, Event, State
+from sealdrop.model import END_STATES, AuditHead, AuditRecord, Document, Event, State
 from sealdrop.pdf.jail import Protection
 from sealdrop.schedule import Schedule
 from sealdrop.signapi.client import SignApi
@@ -120,6 +120,8 @@ class Daemon:
         self._on_broken = on_broken
         self._tell_confinement()
         self._ledger.release_leases(self._node)
+        # The clock may have been wrong in the last run: what was put off until a future that it saw would wait for it.
+        self._ledger.hasten(self._clock.now())
         self._troubles.clear()
         self._recorder.note(
             EventName.SERVICE_STARTED,
@@ -253,13 +255,20 @@ class Daemon:
         try:
             if self._ledger.any_due(State.RETRYING, self._clock.now()):
                 self._trail_writer.wake()
-                for pump, *_ in self._waiting_for[State.RETRYING]:
-                    pump.wake()
+                self._wake_all(State.RETRYING)
         except Retryable:
             return  # the pumps look by themselves, if less often
 
+    def _wake_all(self, state: State) -> None:
+        for pump, *_ in self._waiting_for[state]:
+            pump.wake()
+
     def _wake_next(self, document: Document) -> None:
-        """Wake the workers of the state that a document has reached."""
+        """Wake the workers of the state that a document has reached, and the copies that have waited for its end."""
+        if document.state in END_STATES:
+            with suppress(Retryable):  # they look by themselves, if rarely
+                if self._ledger.hasten_copies(document):
+                    self._wake_all(State.RECEIVED)
         for pump, account, folder, suspect in self._waiting_for.get(document.state, ()):
             takes = account in (None, document.account) and folder in (None, document.folder)
             if takes and suspect in (None, document.suspect):

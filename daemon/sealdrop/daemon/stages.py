@@ -30,7 +30,7 @@ from sealdrop.spool import Spool
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
-EARLIER_LONGEST_S = 30.0
+EARLIER_LONGEST_S = 600.0  # it is told when the earlier one is at its end; this is for when that was missed
 LONGEST = timedelta(seconds=150)  # that one document may take here: 60 s, and waiting for a child
 BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNWRITABLE = Backoff(first_s=1.0, longest_s=8.0)
@@ -139,11 +139,11 @@ class LocalStages:
         if rule == "seal-again":
             return None
         earlier = self.ledger.earlier_of(document)
-        return duplicates.judge(earlier, rule) if earlier is not None else None
+        return duplicates.judge(document, earlier, rule) if earlier is not None else None
 
     def _wait_for_earlier(self, document: Document, because: str) -> Step:
         waited_s = (self.clock.now() - document.received_at) / timedelta(seconds=1)
-        delay_s = min(max(waited_s * EARLIER_LOOK, 0.2), EARLIER_LONGEST_S)
+        delay_s = min(max(waited_s * EARLIER_LOOK, 1.0), EARLIER_LONGEST_S) * (0.9 + 0.2 * self.rng.random())
         step = self.recorder.later(document, delay_s)
         return replace(step, after=replace(step.after, last_error=because))
 

@@ -89,11 +89,11 @@ def check_waiting(config: Config, ledger: Ledger) -> None:
         ConfigurationError: documents would wait for ever.
     """
     problems = []
-    for name, waiting in ledger.oldest_waiting().items():
-        if name not in config.folders:
-            problems.append(f"folders.{name}: missing, but documents of it wait, {waiting.id} for one")
-        elif waiting.account not in config.accounts:
-            problems.append(f"accounts.{waiting.account}: missing, but documents wait for it, {waiting.id} for one")
+    for (folder, account), document in ledger.waiting_for().items():
+        if folder not in config.folders:
+            problems.append(f"folders.{folder}: missing, but documents of it wait, {document} for one")
+        elif account not in config.accounts:
+            problems.append(f"accounts.{account}: missing, but documents wait for it, {document} for one")
     if problems:
         raise ConfigurationError(str(config.source), problems)
 

@@ -8,7 +8,7 @@ cannot be written, that is no further trouble: it is kept as soon as it can be.
 import threading
 
 from sealdrop.clock import Clock
-from sealdrop.errors import Retryable
+from sealdrop.errors import Retryable, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
@@ -68,3 +68,5 @@ class Troubles:
                 del self._unwritten[subject]
         except Retryable:
             return
+        except Unrecordable:
+            self._unwritten.clear()  # it is in the log; what cannot be written down must not keep others out

@@ -9,15 +9,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, func, select
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally, trouble
-from sealdrop.model import END_STATES, AuditHead, Document, DocumentId, Reason, Sha256, State, Trouble
+from sealdrop.model import AuditHead, Document, DocumentId, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
+# Reasons of documents that were sealed, and billed, though no sealed PDF came back.
+BILLED = (Reason.SEALED_CONTENT_MISSING, Reason.ARCHIVE_FAILED)
 
 
 def to_document(row: Row[Any]) -> Document:
@@ -72,8 +74,10 @@ class LedgerReader:
         """
         return self._first(_documents().where(document.c.id == document_id))
 
-    def find(self, wanted: str, *, limit: int = _FOUND_AT_MOST) -> tuple[Document, ...]:
+    def find(self, wanted: str, *, limit: int = _FOUND_AT_MOST, state: State | None = None) -> tuple[Document, ...]:
         """Return the documents with that ID, short ID or file name, newest first, at most ``limit``.
+
+        With ``state``, only those that are in it.
 
         A file name may be given alone, or as the path below the inbound folder.
 
@@ -94,7 +98,8 @@ class LedgerReader:
         found: dict[DocumentId, Document] = {}
         with self._database.reading() as connection:
             for query in queries:
-                newest = query.order_by(document.c.received_at.desc()).limit(limit)
+                wanted_state = query if state is None else query.where(document.c.state == state)
+                newest = wanted_state.order_by(document.c.received_at.desc()).limit(limit)
                 found |= {row.id: to_document(row) for row in connection.execute(newest)}
         return tuple(sorted(found.values(), key=lambda one: (one.received_at, one.id), reverse=True)[:limit])
 
@@ -164,18 +169,17 @@ class LedgerReader:
         return counted
 
     def oldest_waiting(self) -> Mapping[str, Document]:
-        """Return, for each folder that has any, the document that has waited longest for its end.
+        """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.
 
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        waiting = document.c.state.not_in(END_STATES)
         oldest = {}
         with self._database.reading() as connection:
             folders = connection.scalars(select(tally.c.folder).distinct()).all()
             for folder in folders:
-                query = _documents().where(ACTIVE, document.c.folder == folder, waiting)
+                query = _documents().where(ACTIVE, document.c.folder == folder)
                 row = connection.execute(query.order_by(document.c.received_at).limit(1)).one_or_none()
                 if row is not None:
                     oldest[folder] = to_document(row)
@@ -191,6 +195,18 @@ class LedgerReader:
         query = select(trouble.c.subject, trouble.c.since, trouble.c.text).order_by(trouble.c.since, trouble.c.subject)
         with self._database.reading() as connection:
             return tuple(Trouble(*row) for row in connection.execute(query))
+
+    def waiting_for(self) -> Mapping[tuple[str, str], DocumentId]:
+        """Return the folders and accounts that documents wait for, or to be given back to, each with one document.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = select(document.c.folder, document.c.account, func.min(document.c.id)).where(ACTIVE)
+        with self._database.reading() as connection:
+            rows = connection.execute(query.group_by(document.c.folder, document.c.account)).all()
+        return {(folder, account): document_id for folder, account, document_id in rows}
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.
@@ -227,7 +243,7 @@ def _documents() -> Select[Any]:
 def _of_same_content(one: Document) -> Select[Any]:
     """Select the documents with that content in that folder that were sealed, or may yet be."""
     # A seal that came back, or that the service claimed to have made: billed, whatever became of the document.
-    sealed = document.c.sealed_sha256.is_not(None) | (document.c.reason == Reason.SEALED_CONTENT_MISSING)
+    sealed = document.c.sealed_sha256.is_not(None) | document.c.reason.in_(BILLED)
     unsealed = (document.c.state == State.REJECTED) | ((document.c.state == State.FAILED) & ~sealed)
     same = (document.c.sha256 == one.sha256, document.c.folder == one.folder, document.c.account == one.account)
     return _documents().where(*same, ~unsealed)

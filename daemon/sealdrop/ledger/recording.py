@@ -28,6 +28,7 @@ _HELD = update(document).where(
     document.c.id == bindparam("seen_id"),
     document.c.state == bindparam("seen_state"),
     document.c.lease.is_not_distinct_from(bindparam("seen_lease")),
+    document.c.retries == bindparam("seen_retries"),  # or a whole try may have come in between
 )
 _HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at).with_for_update()
 _MOVE_HEAD = update(chain)
@@ -127,7 +128,7 @@ class Recording:
 
 def update_held(connection: Connection, seen: Document, values: Mapping[str, object]) -> bool:
     """Update the document's row if it still is as it was seen, same state and same lease; return whether it was."""
-    found_by = {"seen_id": seen.id, "seen_state": seen.state, "seen_lease": seen.lease}
+    found_by = {"seen_id": seen.id, "seen_state": seen.state, "seen_lease": seen.lease, "seen_retries": seen.retries}
     return connection.execute(_HELD, {**values, **found_by}).rowcount > 0
 
 

@@ -228,7 +228,7 @@ Index(
 )
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
-Index("document_content", document.c.sha256, document.c.folder)
+_CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
 Index("document_short_id", document.c.short_id)
 Index("document_file_name", document.c.file_name, document.c.received_at)
 
@@ -283,6 +283,8 @@ def _to_version_2(connection: Connection) -> None:
         definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
         connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
     trouble.create(connection)
+    connection.exec_driver_sql(f"DROP INDEX {_CONTENT.name}")
+    _CONTENT.create(connection)
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.

@@ -191,6 +191,30 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             return connection.execute(update(document).where(*later).values(due_at=now)).rowcount
 
+    def hasten_copies(self, earlier: Document) -> int:
+        """Make due what waits to be validated and has the content of ``earlier``; return the number of documents.
+
+        Where there is none, nothing is written.
+
+        Raises:
+            Retryable: the database cannot be used now; nothing was changed.
+            Fatal: it cannot be trusted.
+        """
+        now = self._clock.now()
+        waiting = (
+            document.c.sha256 == earlier.sha256,
+            document.c.folder == earlier.folder,
+            document.c.account == earlier.account,
+            document.c.state == State.RECEIVED,
+            document.c.due_at > now,
+            document.c.lease.is_(None),
+        )
+        with self._database.reading() as connection:
+            if connection.execute(select(document.c.id).where(*waiting).limit(1)).first() is None:
+                return 0
+        with self._database.writing() as connection:
+            return connection.execute(update(document).where(*waiting).values(due_at=now)).rowcount
+
     def give_up_leases(self, documents: Collection[Document]) -> None:
         """Make claimed documents due at once again, for a worker that could not record what became of them.
 

@@ -1,8 +1,9 @@
 """Stopping and starting in the middle loses and doubles nothing."""
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -212,3 +213,17 @@ def test_a_folder_with_waiting_documents_cannot_be_taken_out(directory: Path, in
     sandbox.config_path.write_text(text[: text.index("[folders.contracts]")])
     with pytest.raises(ConfigurationError, match=r"folders\.contracts: missing, but documents of it wait"):
         Daemon(load(sandbox.config_path), KeptLog())
+
+
+def test_what_was_put_off_by_a_wrong_clock_is_done_after_a_restart(directory: Path, invoice: bytes) -> None:
+    """A due time that lies decades ahead, from a clock that was wrong in the last run, keeps no document waiting."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path)
+    with running_daemon(sandbox.config_path) as running:  # the sandbox is gone: the document has to wait
+        drop(invoice, running.folder().inbound, "waits.pdf")
+        running.wait_for(_at(State.SUBMITTING, running))
+    with closing(sqlite3.connect(running.config.service.state_dir / "ledger.sqlite", isolation_level=None)) as ledger:
+        ledger.execute("UPDATE document SET due_at = due_at + 50 * 365 * 86400 * 1000000, lease = NULL")
+    with Sandbox.start(directory, delays=QUICK) as sandbox, running_daemon(sandbox.config_path) as again:
+        (document,) = again.wait_until_over(1)
+    assert document.state is State.DELIVERED

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -130,15 +131,40 @@ def test_a_request_known_by_the_services_identifier_only_is_found(
     assert set(stage.service.calls) == {"status"}
 
 
-def test_a_seal_to_be_delivered_again_that_is_gone_fails_its_document(stage: Stage) -> None:
-    """A duplicate whose earlier seal the service no longer has fails in words; nothing is sent for it."""
+@pytest.mark.parametrize("status", [None, RemoteStatus.SIGN_CREATED])
+@pytest.mark.parametrize("called_at", [None, NOW])
+def test_a_seal_to_be_delivered_again_that_is_gone_fails_its_document(
+    stage: Stage, status: RemoteStatus | None, called_at: datetime | None
+) -> None:
+    """A duplicate whose earlier seal the service no longer has fails in words; nothing is sent or signed for it."""
     validated = stage.add(0)
+    if status is not None:
+        stage.service.status_of[RequestId("r-gone")] = status
     earlier = Earlier(DocumentId("20251123-ffffffffffffffff"), NOW)
-    facts = {"duplicate_of": earlier, "request_id": RequestId("r-gone"), "sign_accepted": True, "sign_called_at": NOW}
+    facts = {"duplicate_of": earlier, "request_id": RequestId("r-gone"), "sign_called_at": called_at}
     (stored,) = stage.ledger.record(Step(validated, replace(validated, **facts), Event("x")))
     assert isinstance(stored, Document)
     stage.run(5_000)
     after = stage.get(0)
     assert (after.state, after.reason) == (State.FAILED, Reason.SEALED_CONTENT_MISSING)
     assert earlier.document in (after.reason_detail or "")
+    assert set(stage.service.calls) == {"status"}
+
+
+def test_what_the_service_has_forgotten_gets_a_request_of_its_own(stage: Stage) -> None:
+    """A request that failed unsealed, and is unknown by now, is created anew and signed; nothing of it counts."""
+    _tried_again(stage, RemoteStatus.SIGN_CREATED, RemoteStatus.SIGN_FAILED)
+    stage.run(60)
+    assert list(stage.service.external) == [SECOND]
+    assert list(stage.service.accepted) == [RequestId(f"r-{SECOND}")]
+
+
+def test_a_new_identifier_is_asked_for_before_anything_is_sent(stage: Stage) -> None:
+    """Should the service know the next identifier already, that request is gone on with: no second one is made."""
+    _tried_again(stage, RemoteStatus.SIGN_CREATED, RemoteStatus.SIGN_FAILED)
+    _remote(stage, RemoteStatus.SIGN_FAILED)
+    stage.service.external[SECOND] = RequestId(f"r-{SECOND}")
+    stage.service.status_of[RequestId(f"r-{SECOND}")] = RemoteStatus.ARCHIVED
+    stage.run(60)
+    assert stage.get(0).state is State.SEALED
     assert set(stage.service.calls) == {"status"}

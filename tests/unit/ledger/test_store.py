@@ -463,3 +463,36 @@ def test_suspects_are_claimed_apart(ledger: Ledger, clock: StoppedClock, make_do
     for suspect, expected in ((False, quick), (True, slow)):
         claimed = ledger.claim(State.RECEIVED, now=clock.now(), limit=5, lease_s=60, suspect=suspect)
         assert [each.id for each in claimed.documents] == [expected.id]
+
+
+def test_a_step_of_an_earlier_try_is_dropped(ledger: Ledger, make_document: MakeDocument) -> None:
+    """What somebody saw before a document was tried again does not overwrite what came of that."""
+    seen = ledger.add(make_document(state=State.FAILED, due_at=None), RECEIVED)
+    again = replace(seen, state=State.RETRYING, retries=1)
+    (retrying,) = ledger.record(Step(seen, again, MOVED))
+    assert isinstance(retrying, Document)
+    (failed,) = ledger.record(Step(retrying, replace(retrying, state=State.FAILED), MOVED))
+    (stale,) = ledger.record(Step(seen, again, MOVED))
+    assert isinstance(stale, LeaseLost)
+    assert ledger.get(seen.id) == failed
+
+
+def test_copies_that_wait_fall_due_together(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
+    """The copies of a content in its folder are made due when asked; others, and those that are held, are not."""
+    later = clock.moment + timedelta(seconds=600)
+    first = ledger.add(make_document(), RECEIVED)
+    same = {"sha256": first.sha256, "due_at": later}
+    copy = ledger.add(make_document(**same), RECEIVED)
+    for other in ({"folder": "contracts"}, {"state": State.VALIDATED}, {"lease": "held"}, {"sha256": "ab" * 32}):
+        ledger.add(make_document(**{**same, **other}), RECEIVED)
+    assert ledger.hasten_copies(first) == 1
+    assert ledger.get(copy.id) == replace(copy, due_at=clock.moment)
+    assert ledger.hasten_copies(first) == 0
+
+
+def test_what_is_to_be_given_back_is_waited_for_too(ledger: Ledger, make_document: MakeDocument) -> None:
+    """Every folder and account that a document still needs is told, whatever its state."""
+    back = ledger.add(make_document(state=State.REJECTED, folder="a", account="x"), RECEIVED)
+    ledger.add(make_document(state=State.REJECTED, folder="b", due_at=None), RECEIVED)
+    assert ledger.waiting_for() == {("a", "x"): back.id}
+    assert list(ledger.oldest_waiting()) == ["a"]
