@@ -32,7 +32,7 @@ from sealdrop.sandbox.service import Delays
 from steps import Nursery, Service
 
 # Long enough for each status to be seen by a poll, which comes every 50 ms.
-DELAYS = Delays(sign_s=0.15, archive_start_s=0.15, archive_s=0.15)
+DELAYS = Delays(sign_s=0.25, archive_start_s=0.25, archive_s=0.25)
 PATIENCE_S = 60.0  # shorter than any lease: a document that must wait for the end of one is found
 LOOK_S = 0.02
 LATE_S = 1.0  # how long after all is settled a last step may come

@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any, Self
 
 BEFORE, AFTER = "before", "after"
-HIT = "died "  # begins the last line of a trace, if a step was met
+HIT = "died "  # begins the line of a trace that tells of the step that was met
 
 # Not the places that ask for a step, but how they have it done.
 _MEANS = ("durable.", "spool.", "ledger.", "signapi.", "daemon.recorder.Recorder.")
@@ -346,9 +346,11 @@ class Service:
     def died_at(self) -> tuple[str, str] | None:
         """Return the step that was met and its form, if one was."""
         lines = self.trace.read_text().splitlines() if self.trace.exists() else []
-        if not lines or not lines[-1].startswith(HIT):
+        # Another thread may get a step of its own in before the process is gone.
+        hit = next((line for line in reversed(lines) if line.startswith(HIT)), None)
+        if hit is None:
             return None
-        when, step = lines[-1].removeprefix(HIT).split(" ", 1)
+        when, step = hit.removeprefix(HIT).split(" ", 1)
         return step, when
 
 
