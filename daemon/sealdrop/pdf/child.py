@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -134,6 +134,9 @@ class Child:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
         try:
             with _PROCESSES:
+                # Python 3.11 starts its tracker with the fork server, and lets SIGINT and SIGTERM through after that.
+                resource_tracker.ensure_running()
+                signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
                 forkserver.ensure_running()
                 self._process.start()
         finally:

@@ -248,7 +248,7 @@ def test_a_child_gives_up_what_it_does_not_need(jail: Jail) -> None:
 
 
 def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
-    """What a terminal or systemd sends to all processes ends neither a call nor its child."""
+    """What a terminal or systemd sends to all processes ends neither a call nor its child, nor the fork server."""
     gate = tmp_path / "gate"
     os.mkfifo(gate)
     script = """
@@ -260,7 +260,7 @@ def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, lambda *_: None)
             with Jail(1, readable=[gate]) as jail:
-                child = jail.run(os.getpid)
+                child, fork_server = jail.run(os.getpid), jail.run(os.getppid)
                 answers = []
                 caller = threading.Thread(target=lambda: answers.append(jail.run(gate.read_text)))
                 caller.start()
@@ -269,7 +269,7 @@ def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
                         os.killpg(0, number)
                     opened.write("heard nothing")
                 caller.join()
-                print(*answers, jail.run(os.getpid) == child)
+                print(*answers, jail.run(os.getpid) == child, jail.run(os.getppid) == fork_server)
     """
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), str(gate)],
@@ -279,7 +279,7 @@ def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
         start_new_session=True,
         check=False,
     )
-    assert (ended.stdout, ended.stderr, ended.returncode) == ("heard nothing True\n", "", 0)
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("heard nothing True True\n", "", 0)
 
 
 @pytest.mark.parametrize("call", ["sum, range(10**15)", "time.sleep, 3600"], ids=["busy in C", "asleep"])
