@@ -181,6 +181,13 @@ def flood_the_daemon() -> None:
                 os.write(fd, digits)
 
 
+def close_all_and_stay() -> None:
+    """Close every descriptor, those that tell of the daemon's end among them, then be busy until killed."""
+    os.closerange(0, 64)
+    while True:
+        pass
+
+
 def says_a_verdict_that_there_is_not() -> Inspection:
     """Return something else than was said."""
     return {"verdict": "maybe"}  # type: ignore[return-value]

@@ -34,7 +34,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from sealdrop.clock import SystemClock
-from sealdrop.pdf.confine import Protection, confine, lower
+from sealdrop.pdf.confine import Protection, confine, die_with_the_parent, lower
 
 # Loaded once in the fork server and shared by all children; a name that does not exist is passed over. Some the
 # libraries load only when a document needs them.
@@ -265,9 +265,12 @@ def _give_up(limits: JailLimits, keep: Sequence[int]) -> None:
 def _die_with_the_daemon() -> int:
     """Have the kernel kill this process when the daemon is gone, whatever this process is doing then.
 
-    The parent is the fork server, so its death (PR_SET_PDEATHSIG) would tell nothing. The daemon holds the other end of
-    a pipe: that it is closed becomes a signal here. Returns the descriptor of this end, which must stay open.
+    The daemon holds the other end of a pipe: that it is closed becomes a signal here. Returns the descriptor of this
+    end, which must stay open. Whoever has taken over this process can close it: so it dies with its parent as well,
+    the fork server, which ends itself once the daemon is gone, and which nobody here can reach.
     """
+    parent = os.getppid()
+    die_with_the_parent()
     daemon = multiprocessing.parent_process()
     if daemon is None:
         sys.exit("a jail's child has no parent")
@@ -275,7 +278,7 @@ def _die_with_the_daemon() -> int:
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([pipe], [], [], 0)[0]:  # it went before the signal was asked for
+    if os.getppid() != parent or select.select([pipe], [], [], 0)[0]:  # gone before the signals were asked for
         os.kill(os.getpid(), signal.SIGKILL)
     return pipe
 

@@ -282,21 +282,33 @@ def test_signals_to_the_group_pass_by(tmp_path: Path) -> None:
     assert (ended.stdout, ended.stderr, ended.returncode) == ("heard nothing True True\n", "", 0)
 
 
-@pytest.mark.parametrize("call", ["sum, range(10**15)", "time.sleep, 3600"], ids=["busy in C", "asleep"])
+@pytest.mark.parametrize(
+    "call",
+    ["sum, range(10**15)", "time.sleep, 3600", "jailed.close_all_and_stay"],
+    ids=["busy in C", "asleep", "without descriptors"],
+)
 def test_children_die_with_the_daemon(call: str) -> None:
     """A daemon that is killed outright takes its children along, stuck or not, and the fork server too."""
     script = f"""
         import os, threading, time
+        from pathlib import Path
+        import jailed
         from sealdrop.pdf.jail import Jail
         if __name__ == "__main__":
-            jail = Jail(1)
+            jail = Jail(1, readable=[Path(jailed.__file__).parent])
             print(jail.run(os.getpid), jail.run(os.getppid), flush=True)
             jail.run({call})
     """
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True) as daemon:
+    search = os.pathsep.join([str(Path(jailed.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": search},
+        text=True,
+    ) as daemon:
         assert daemon.stdout is not None
         child, fork_server = (int(pid) for pid in daemon.stdout.readline().split())
-        if "sum" in call:
+        if "time" not in call:
             wait_until_busy(child)
         daemon.kill()
     wait_until_gone(child)
