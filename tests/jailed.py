@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from sealdrop.config import Validation
@@ -91,6 +92,7 @@ def _attempts(parent: int, port: int, folder: Path, secret: Path) -> Mapping[str
         "change the times": lambda: os.utime(document),
         "lock": lambda: _lock(document),
         "lock a part": lambda: _control(document, fcntl.F_SETLK, struct.pack("@hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)),
+        "choose a signal": lambda: _control(document, fcntl.F_SETSIG, signal.SIGURG),
         "lease": lambda: _control(document, fcntl.F_SETLEASE, fcntl.F_RDLCK),
         "hear of changes": lambda: _control(folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS),
         "change the flags": lambda: _change_flags(document),
@@ -102,7 +104,6 @@ def _attempts(parent: int, port: int, folder: Path, secret: Path) -> Mapping[str
         "signal everybody": lambda: os.kill(-1, 0),
         "signal the group": lambda: os.killpg(os.getpgrp(), 0),
         "signal through a pipe": lambda: _signal_through_a_pipe(parent),
-        "choose a signal": lambda: _control(document, fcntl.F_SETSIG, signal.SIGURG),
         "signal by descriptor": lambda: os.close(os.pidfd_open(parent)),
         "trace the parent": lambda: _checked(_libc().ptrace(_SEIZE, parent, None, None)),
         "limit the parent": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE),
@@ -224,6 +225,12 @@ def close_all_and_stay() -> None:
     os.closerange(0, 64)
     while True:
         pass
+
+
+def serve_nonsense(_: Connection, answers: Connection, *__: object) -> None:
+    """Serve as a child that says of itself what is no protection."""
+    os.write(answers.fileno(), b'["no_worries"]\n')
+    signal.pause()
 
 
 def says_a_verdict_that_there_is_not() -> Inspection:

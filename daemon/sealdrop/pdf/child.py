@@ -24,7 +24,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from multiprocessing import connection, forkserver, resource_tracker
@@ -53,6 +53,7 @@ START_S = 30.0  # for a child to come up; longer means that the machine is in tr
 END_S = 5.0  # for a killed child to be gone; it is mostly far less
 NICENESS = 10  # the daemon's own threads go first
 MESSAGE_CHARACTERS = 500  # of an exception's text
+NAME_CHARACTERS = 100  # of an exception's class
 LONGEST_ANSWER_BYTES = 4 << 20  # a report is a few kilobytes; a form with 100,000 signatures stays below
 _CHUNK_BYTES = 64 << 10
 
@@ -147,9 +148,7 @@ class Child:
         os.set_blocking(self._calls.fileno(), False)
         self.calls = 0
         try:
-            self.protections: frozenset[Protection] = _PROTECTIONS.validate_json(
-                self._line(_CLOCK.monotonic() + START_S)
-            )
+            self.protections = self._what_it_says_of_itself()
         except BaseException:
             self.discard()
             raise
@@ -176,8 +175,10 @@ class Child:
         self._send(struct.pack("=Q", len(message)) + message, deadline)
         try:
             ended = _ENDED.validate_json(self._line(deadline), strict=True)
+            if ended.raised and not (len(ended.raised) <= NAME_CHARACTERS and ended.raised.isidentifier()):
+                raise Babble
             if ended.raised or ended.out_of_memory:
-                return ended
+                return replace(ended, text=ended.text[:MESSAGE_CHARACTERS])
             return Ended(returned=adapter(function).validate_json(json.dumps(ended.returned), strict=True))
         except ValidationError as error:
             raise Babble from error
@@ -196,6 +197,12 @@ class Child:
         self._answers.close()
         with suppress(ValueError), _PROCESSES:  # one that does not go; its descriptors are let go of when it does
             self._process.close()
+
+    def _what_it_says_of_itself(self) -> frozenset[Protection]:
+        try:
+            return _PROTECTIONS.validate_json(self._line(_CLOCK.monotonic() + START_S))
+        except ValidationError as error:
+            raise Babble from error
 
     def _send(self, message: bytes, deadline: float) -> None:
         waiting = select.poll()
