@@ -172,6 +172,7 @@ def test_a_verification_that_breaks_goes_on_and_is_shown(
     assert not any("secret" in str(line) for line in running.log.lines)
 
 
+@pytest.mark.usefixtures("landlock")
 def test_what_children_are_kept_from_is_told(directory: Path) -> None:
     """The start says once what the children cannot do: here all of it."""
     with running_service(directory) as (_, running):

@@ -62,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("landlock")
 def test_nothing_can_be_done_but_read_what_the_jail_is_for(folder: Path, port: int) -> None:
     """Each attempt fails, of those that succeed outside as of the others, and what is outside is as it was."""
     secret = folder.parent / "secret"
@@ -91,7 +92,7 @@ def test_the_attempts_are_real(folder: Path, port: int) -> None:
     assert set(failed) <= UNSURE_OUTSIDE, failed
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("root", "landlock")
 def test_the_same_holds_for_an_ordinary_user(folder: Path, port: int) -> None:
     """A service that is not root is protected as well: nothing of it needs a privilege."""
     for path in (folder, folder / "document", folder.parent / "secret"):
@@ -130,6 +131,7 @@ def test_the_same_holds_for_an_ordinary_user(folder: Path, port: int) -> None:
     assert {name for name, outcome in inside.items() if outcome == jailed.DONE} == ALLOWED_INSIDE
 
 
+@pytest.mark.usefixtures("landlock")
 def test_what_is_in_force_is_what_the_kernel_says(folder: Path) -> None:
     """A child says that it has all protections, and its status in /proc agrees: no capability, a filter for good."""
     with Jail(1, AMPLE, readable=[folder]) as jail:
