@@ -3,8 +3,8 @@
 - A document is first examined among the others, within limits that nearly all stay far below. One that goes beyond
   them is a suspect: it is examined once more, within the full limits, in a jail that takes suspects only. So the most
   that a hanging document holds up the others is the first limit.
-- A suspect has a child of its own. One that answers and then hangs has the next call of its child fail: among the
-  others, the next document becomes a suspect for nothing; among suspects, it would be rejected for nothing.
+- A suspect has a child of its own, which is gone with its answer. A child that answers and then hangs has its next call
+  fail: among the others, the next document becomes a suspect for nothing; among suspects, it would be rejected so.
 - What has been given a stranger's document never judges a seal: inspection and verification share no child.
 """
 

@@ -80,7 +80,7 @@ class Jail:
     """Runs functions in ``workers`` children, each call within ``limits``. Safe to use from many threads.
 
     Beside Python and its libraries, the children can read the files ``readable`` and what is in folders among them,
-    nothing else. A child that has served ``calls_per_child`` is replaced before the next call.
+    nothing else. A child that has served ``calls_per_child`` is ended and replaced.
     """
 
     def __init__(
@@ -192,6 +192,8 @@ class _Cell:
             raise JailLimitExceeded(Limit.DIED, "the child said what is not an answer") from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise JailedError(type(error).__name__, str(error)[:MESSAGE_CHARACTERS]) from error
+        if child.calls >= self._calls_per_child:
+            self._discard()
         return self._value(ended)
 
     def confinement(self) -> frozenset[Protection]:
@@ -217,9 +219,8 @@ class _Cell:
         """Return a child that is confined and waits, so that its start is not counted as the call's time."""
         child = self._child
         if child is not None:
-            worn = child.calls >= self._calls_per_child
             # What it may read was settled by device and inode when it began; a file may have been replaced since.
-            if not worn and child.is_fit and self._may_read == self._readable_now():
+            if child.is_fit and self._may_read == self._readable_now():
                 return child
             self._discard()
         for attempt in range(1, _STARTS + 1):
