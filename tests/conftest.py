@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import ctypes
 import os
 from pathlib import Path
 
@@ -20,3 +21,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> None:
         if os.environ.get("CI"):
             pytest.fail("CI must run as root: it is asked to act as several users")
         pytest.skip("needs root: it acts as several users")
+
+
+@pytest.fixture(scope="session")
+def landlock() -> None:
+    """Only on a kernel that has Landlock: CI's must have it, others are told what they skip."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    # landlock_create_ruleset(2), asked for its version.
+    if libc.syscall(444, None, ctypes.c_size_t(0), 1) < 1:
+        if os.environ.get("CI"):
+            pytest.fail("CI must run on a kernel with Landlock: it is asked to confine children wholly")
+        pytest.skip("needs Landlock: without it a child may read what it likes")

@@ -3,13 +3,16 @@
 import contextlib
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Mapping
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from sealdrop.config import Validation
@@ -32,6 +35,7 @@ _NUMBERS = {
     },
 }
 _NOT_INVENTED = 4000
+_GET_FLAGS, _SET_FLAGS = 0x80086601, 0x40086602  # FS_IOC_GETFLAGS, FS_IOC_SETFLAGS
 
 
 def outcomes(parent: int, port: int, folder: Path, secret: Path) -> dict[str, str]:
@@ -87,6 +91,11 @@ def _attempts(parent: int, port: int, folder: Path, secret: Path) -> Mapping[str
         "change the owner": lambda: os.chown(document, os.getuid(), os.getgid()),
         "change the times": lambda: os.utime(document),
         "lock": lambda: _lock(document),
+        "lock a part": lambda: _control(document, fcntl.F_SETLK, struct.pack("@hhqqi4x", fcntl.F_RDLCK, 0, 0, 0, 0)),
+        "choose a signal": lambda: _control(document, fcntl.F_SETSIG, signal.SIGURG),
+        "lease": lambda: _control(document, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+        "hear of changes": lambda: _control(folder, fcntl.F_NOTIFY, fcntl.DN_ACCESS),
+        "change the flags": lambda: _change_flags(document),
         "unlink": document.unlink,
         "execute": lambda: _execute("/nowhere"),
         "fork": _fork,
@@ -94,6 +103,7 @@ def _attempts(parent: int, port: int, folder: Path, secret: Path) -> Mapping[str
         "signal the parent": lambda: os.kill(parent, 0),
         "signal everybody": lambda: os.kill(-1, 0),
         "signal the group": lambda: os.killpg(os.getpgrp(), 0),
+        "signal through a pipe": lambda: _signal_through_a_pipe(parent),
         "signal by descriptor": lambda: os.close(os.pidfd_open(parent)),
         "trace the parent": lambda: _checked(_libc().ptrace(_SEIZE, parent, None, None)),
         "limit the parent": lambda: resource.prlimit(parent, resource.RLIMIT_NOFILE),
@@ -140,10 +150,39 @@ def _create(path: Path) -> None:
 
 
 def _lock(path: Path) -> None:
-    import fcntl
-
     with path.open("rb") as opened:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _control(path: Path, command: int, argument: int | bytes) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.fcntl(opened, command, argument)
+    finally:
+        os.close(opened)
+
+
+def _change_flags(path: Path) -> None:
+    opened, flags = os.open(path, os.O_RDONLY), bytes(8)
+    try:
+        with contextlib.suppress(OSError):  # refused or not, what counts is setting them
+            flags = fcntl.ioctl(opened, _GET_FLAGS, flags)
+        fcntl.ioctl(opened, _SET_FLAGS, flags)
+    finally:
+        os.close(opened)
+
+
+def _signal_through_a_pipe(pid: int) -> None:
+    """Have the kernel send ``pid`` a signal: SIGURG here, which nobody minds, but SIGKILL would do as well."""
+    readable, writable = os.pipe()
+    try:
+        fcntl.fcntl(readable, fcntl.F_SETOWN, pid)
+        fcntl.fcntl(readable, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(readable, fcntl.F_SETFL, os.O_ASYNC)
+        os.write(writable, b"x")
+    finally:
+        os.close(readable)
+        os.close(writable)
 
 
 def _execute(program: str) -> None:
@@ -179,6 +218,19 @@ def flood_the_daemon() -> None:
         for fd in range(3, 32):
             with contextlib.suppress(OSError):
                 os.write(fd, digits)
+
+
+def close_all_and_stay() -> None:
+    """Close every descriptor, those that tell of the daemon's end among them, then be busy until killed."""
+    os.closerange(0, 64)
+    while True:
+        pass
+
+
+def serve_nonsense(_: Connection, answers: Connection, *__: object) -> None:
+    """Serve as a child that says of itself what is no protection."""
+    os.write(answers.fileno(), b'["no_worries"]\n')
+    signal.pause()
 
 
 def says_a_verdict_that_there_is_not() -> Inspection:

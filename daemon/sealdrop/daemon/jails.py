@@ -3,6 +3,8 @@
 - A document is first examined among the others, within limits that nearly all stay far below. One that goes beyond
   them is a suspect: it is examined once more, within the full limits, in a jail that takes suspects only. So the most
   that a hanging document holds up the others is the first limit.
+- A suspect has a child of its own, which is gone with its answer. A child that answers and then hangs has its next call
+  fail: among the others, the next document becomes a suspect for nothing; among suspects, it would be rejected so.
 - What has been given a stranger's document never judges a seal: inspection and verification share no child.
 """
 
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from sealdrop.pdf.jail import Jail, JailLimits
+from sealdrop.pdf.jail import CALLS_PER_CHILD, Jail, JailLimits
 
 # Of 7,367 real PDFs, 99 in 100 took less than 0.04 s, and the worst 18 s and 588 MB. What a document costs is its CPU
 # time; that a busy machine gives its reader little of that is no fault of the document's, so there is more by the wall.
@@ -37,9 +39,9 @@ class Jails:
     def __init__(self, workers: int, limits: TwoLimits, *, readable: Sequence[Path], anchors: Sequence[Path]) -> None:
         with ExitStack() as opened:
             self._validating, self._validating_suspects, self._verifying, self._verifying_suspects = (
-                opened.enter_context(Jail(number, each, readable=paths))
+                opened.enter_context(Jail(number, each, readable=paths, calls_per_child=calls))
                 for paths in ([*readable], [*readable, *anchors])
-                for number, each in ((workers, limits.first), (1, limits.last))
+                for number, each, calls in ((workers, limits.first, CALLS_PER_CHILD), (1, limits.last, 1))
             )
             self._opened = opened.pop_all()
 

@@ -24,17 +24,17 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, resource_tracker
 from pathlib import Path
 from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from sealdrop.clock import SystemClock
-from sealdrop.pdf.confine import Protection, confine, lower
+from sealdrop.pdf.confine import Protection, confine, die_with_the_parent, lower
 
 # Loaded once in the fork server and shared by all children; a name that does not exist is passed over. Some the
 # libraries load only when a document needs them.
@@ -53,6 +53,7 @@ START_S = 30.0  # for a child to come up; longer means that the machine is in tr
 END_S = 5.0  # for a killed child to be gone; it is mostly far less
 NICENESS = 10  # the daemon's own threads go first
 MESSAGE_CHARACTERS = 500  # of an exception's text
+NAME_CHARACTERS = 100  # of an exception's class
 LONGEST_ANSWER_BYTES = 4 << 20  # a report is a few kilobytes; a form with 100,000 signatures stays below
 _CHUNK_BYTES = 64 << 10
 
@@ -134,6 +135,9 @@ class Child:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
         try:
             with _PROCESSES:
+                # Python 3.11 starts its tracker with the fork server, and lets SIGINT and SIGTERM through after that.
+                resource_tracker.ensure_running()
+                signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
                 forkserver.ensure_running()
                 self._process.start()
         finally:
@@ -144,9 +148,7 @@ class Child:
         os.set_blocking(self._calls.fileno(), False)
         self.calls = 0
         try:
-            self.protections: frozenset[Protection] = _PROTECTIONS.validate_json(
-                self._line(_CLOCK.monotonic() + START_S)
-            )
+            self.protections = self._what_it_says_of_itself()
         except BaseException:
             self.discard()
             raise
@@ -173,8 +175,10 @@ class Child:
         self._send(struct.pack("=Q", len(message)) + message, deadline)
         try:
             ended = _ENDED.validate_json(self._line(deadline), strict=True)
+            if ended.raised and not (len(ended.raised) <= NAME_CHARACTERS and ended.raised.isidentifier()):
+                raise Babble
             if ended.raised or ended.out_of_memory:
-                return ended
+                return replace(ended, text=ended.text[:MESSAGE_CHARACTERS])
             return Ended(returned=adapter(function).validate_json(json.dumps(ended.returned), strict=True))
         except ValidationError as error:
             raise Babble from error
@@ -193,6 +197,12 @@ class Child:
         self._answers.close()
         with suppress(ValueError), _PROCESSES:  # one that does not go; its descriptors are let go of when it does
             self._process.close()
+
+    def _what_it_says_of_itself(self) -> frozenset[Protection]:
+        try:
+            return _PROTECTIONS.validate_json(self._line(_CLOCK.monotonic() + START_S))
+        except ValidationError as error:
+            raise Babble from error
 
     def _send(self, message: bytes, deadline: float) -> None:
         waiting = select.poll()
@@ -262,9 +272,12 @@ def _give_up(limits: JailLimits, keep: Sequence[int]) -> None:
 def _die_with_the_daemon() -> int:
     """Have the kernel kill this process when the daemon is gone, whatever this process is doing then.
 
-    The parent is the fork server, so its death (PR_SET_PDEATHSIG) would tell nothing. The daemon holds the other end of
-    a pipe: that it is closed becomes a signal here. Returns the descriptor of this end, which must stay open.
+    The daemon holds the other end of a pipe: that it is closed becomes a signal here. Returns the descriptor of this
+    end, which must stay open. Whoever has taken over this process can close it: so it dies with its parent as well,
+    the fork server, which ends itself once the daemon is gone, and which nobody here can reach.
     """
+    parent = os.getppid()
+    die_with_the_parent()
     daemon = multiprocessing.parent_process()
     if daemon is None:
         sys.exit("a jail's child has no parent")
@@ -272,7 +285,7 @@ def _die_with_the_daemon() -> int:
     fcntl.fcntl(pipe, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([pipe], [], [], 0)[0]:  # it went before the signal was asked for
+    if os.getppid() != parent or select.select([pipe], [], [], 0)[0]:  # gone before the signals were asked for
         os.kill(os.getpid(), signal.SIGKILL)
     return pipe
 

@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import os
 import resource
+import signal
 import struct
 import sys
 import sysconfig
@@ -29,7 +30,7 @@ from sealdrop.pdf.syscalls import MACHINES, filter_program
 
 OPEN_FILES = 64  # a child has some six open
 
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 4, 22, 38
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_SET_NO_NEW_PRIVS = 1, 4, 22, 38
 _SECCOMP_MODE_FILTER = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -131,6 +132,11 @@ def lower(limit: int, value: int) -> None:
     if hard != resource.RLIM_INFINITY:
         value = min(value, hard)
     resource.setrlimit(limit, (value, value))
+
+
+def die_with_the_parent() -> None:
+    """Have the kernel kill this process when its parent ends from now on; what `confine` takes does not undo it."""
+    _prctl(ctypes.CDLL(None, use_errno=True), _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _restrict_files(libc: ctypes.CDLL, readable: Iterable[Path]) -> frozenset[Protection]:

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
+from sealdrop.clock import SystemClock
 from sealdrop.errors import Retryable, SealdropError
 from sealdrop.pdf.child import MESSAGE_CHARACTERS, Babble, Child, Ended, Gone, JailLimits
 from sealdrop.pdf.confine import Protection
@@ -37,6 +38,7 @@ T = TypeVar("T")
 CLOSE_S = 5.0  # for all children to be gone when the jail is closed; they are killed, so it is mostly far less
 CALLS_PER_CHILD = 500  # then it is replaced, since memory once taken is not always given back
 _STARTS = 2
+_CLOCK = SystemClock()
 
 
 class Limit(StrEnum):
@@ -78,11 +80,18 @@ class Jail:
     """Runs functions in ``workers`` children, each call within ``limits``. Safe to use from many threads.
 
     Beside Python and its libraries, the children can read the files ``readable`` and what is in folders among them,
-    nothing else.
+    nothing else. A child that has served ``calls_per_child`` is ended and replaced.
     """
 
-    def __init__(self, workers: int, limits: JailLimits | None = None, *, readable: Sequence[Path] = ()) -> None:
-        self._cells = [_Cell(limits or JailLimits(), readable) for _ in range(workers)]
+    def __init__(
+        self,
+        workers: int,
+        limits: JailLimits | None = None,
+        *,
+        readable: Sequence[Path] = (),
+        calls_per_child: int = CALLS_PER_CHILD,
+    ) -> None:
+        self._cells = [_Cell(limits or JailLimits(), readable, calls_per_child) for _ in range(workers)]
         self._free = list(self._cells)
         self._changed = threading.Condition()
         self._closed = False
@@ -131,8 +140,9 @@ class Jail:
         closers = [threading.Thread(target=cell.close, daemon=True) for cell in self._cells]
         for closer in closers:
             closer.start()
+        deadline = _CLOCK.monotonic() + CLOSE_S
         for closer in closers:
-            closer.join(CLOSE_S)
+            closer.join(max(deadline - _CLOCK.monotonic(), 0.0))
 
     def __enter__(self) -> Self:
         return self
@@ -153,8 +163,9 @@ class Jail:
 class _Cell:
     """One child at a time, started when first needed. Only `close` may be called while `run` is under way."""
 
-    def __init__(self, limits: JailLimits, readable: Sequence[Path]) -> None:
+    def __init__(self, limits: JailLimits, readable: Sequence[Path], calls_per_child: int) -> None:
         self._limits = limits
+        self._calls_per_child = calls_per_child
         self._readable = tuple(readable)
         self._child: Child | None = None
         self._may_read: tuple[tuple[int, int] | None, ...] = ()
@@ -181,6 +192,8 @@ class _Cell:
             raise JailLimitExceeded(Limit.DIED, "the child said what is not an answer") from error
         except (TypeError, AttributeError, pickle.PicklingError) as error:
             raise JailedError(type(error).__name__, str(error)[:MESSAGE_CHARACTERS]) from error
+        if child.calls >= self._calls_per_child:
+            self._discard()
         return self._value(ended)
 
     def confinement(self) -> frozenset[Protection]:
@@ -206,9 +219,8 @@ class _Cell:
         """Return a child that is confined and waits, so that its start is not counted as the call's time."""
         child = self._child
         if child is not None:
-            worn = child.calls >= CALLS_PER_CHILD
             # What it may read was settled by device and inode when it began; a file may have been replaced since.
-            if not worn and child.is_fit and self._may_read == self._readable_now():
+            if child.is_fit and self._may_read == self._readable_now():
                 return child
             self._discard()
         for attempt in range(1, _STARTS + 1):

@@ -9,9 +9,12 @@ A call is refused with EPERM. Only these are judged by their arguments:
 
 - opening a file is refused unless it is for reading only;
 - signals may be sent to oneself only, which is how a process aborts;
-- limits may be read and set of oneself only.
+- limits may be read and set of oneself only;
+- fcntl(2) is refused what locks a file, and what has the kernel send signals or tell of changes to a file;
+- ioctl(2) is refused what changes a file's flags, since that needs no file that is open for writing.
 
-A filter holds for one machine's numbers. A call with those of another (32 bits, x32) ends the child.
+A filter holds for one machine's numbers. A call with those of another (32 bits) ends the child; one of x32, whose
+numbers are x86_64's with a bit above all others, is absent as what is new is.
 """
 
 import errno
@@ -68,10 +71,32 @@ _ABSENT = """
 openat2:437:437 clone3:435:435
 """
 _JUDGED = """
-open:2:- openat:257:56 kill:62:129 tgkill:234:131 prlimit64:302:261
+open:2:- openat:257:56 kill:62:129 tgkill:234:131 prlimit64:302:261 fcntl:72:25 ioctl:16:29
 """
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | (os.O_TMPFILE & ~os.O_DIRECTORY)
+
+# Linux: include/uapi/asm-generic/fcntl.h and include/uapi/linux/fcntl.h. What duplicates descriptors, reads and sets
+# their own flags, stays.
+_FCNTL_REFUSED: Mapping[str, int] = MappingProxyType(
+    {
+        "F_GETLK": 5,
+        "F_SETLK": 6,
+        "F_SETLKW": 7,
+        "F_SETOWN": 8,
+        "F_SETSIG": 10,
+        "F_SETOWN_EX": 15,
+        "F_OFD_GETLK": 36,
+        "F_OFD_SETLK": 37,
+        "F_OFD_SETLKW": 38,
+        "F_SETLEASE": 1024,
+        "F_NOTIFY": 1026,
+    }
+)
+# Linux: include/uapi/linux/fs.h and fsverity.h.
+_IOCTL_REFUSED: Mapping[str, int] = MappingProxyType(
+    {"FS_IOC_SETFLAGS": 0x40086602, "FS_IOC_FSSETXATTR": 0x401C5820, "FS_IOC_ENABLE_VERITY": 0x40806685}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +155,12 @@ def filter_program(machine: Machine, own_pid: int) -> bytes:
     program.load(_ARGUMENTS_AT)
     program.jump(_EQUALS, 0, then="allowed")
     program.jump(_EQUALS, own_pid, then="allowed", otherwise="refuse")
+    for name, commands in (("fcntl", _FCNTL_REFUSED), ("ioctl", _IOCTL_REFUSED)):
+        program.label(name)
+        program.load(_ARGUMENTS_AT + 8)
+        for command in commands.values():
+            program.jump(_EQUALS, command, then="refuse")
+        program.end(f"{name} is allowed", _ALLOW)
     program.end("allowed", _ALLOW)
     program.end("refuse", _ERROR | errno.EPERM)
     program.end("absent", _ERROR | errno.ENOSYS)

@@ -1,11 +1,13 @@
 """Whether a document may be sealed: inspection in a child process, and what to say if the child does not survive it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from sealdrop.config import Validation
 from sealdrop.model import Finding, Inspection, Reason, Verdict
 from sealdrop.pdf.inspect import inspect
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
+from sealdrop.pdf.reader import shortened
 
 
 def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) -> Inspection:
@@ -20,11 +22,21 @@ def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) ->
         JailedError: inspection itself broke, which is our fault and not the document's.
     """
     try:
-        return jail.run(inspect, original, rules)
+        return _bounded(jail.run(inspect, original, rules))
     except JailLimitExceeded as error:
         if not suspect:
             raise
         return Inspection(Verdict.REJECT, cause=Finding(Reason.PARSER_LIMIT, str(error)))
+
+
+def _bounded(said: Inspection) -> Inspection:
+    """Return what a child said with its words cut short: one that a document has taken over may say any number."""
+
+    def cut(finding: Finding) -> Finding:
+        return replace(finding, detail=shortened(finding.detail))
+
+    cause = cut(said.cause) if said.cause else None
+    return replace(said, cause=cause, warnings=tuple(map(cut, said.warnings)), notes=tuple(map(cut, said.notes)))
 
 
 def given_up(error: JailedError) -> Inspection:

@@ -34,8 +34,8 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
 
-    def jail(workers: int, limits: JailLimits, *, readable: Sequence[Path]) -> Jail:
-        return Jail(workers, limits, readable=[*readable, TESTS, gate])
+    def jail(workers: int, limits: JailLimits, *, readable: Sequence[Path], calls_per_child: int) -> Jail:
+        return Jail(workers, limits, readable=[*readable, TESTS, gate], calls_per_child=calls_per_child)
 
     monkeypatch.setattr(jails_module, "Jail", jail)
     monkeypatch.setattr(validate, "inspect", jailed.inspect_or_wait)
@@ -172,6 +172,7 @@ def test_a_verification_that_breaks_goes_on_and_is_shown(
     assert not any("secret" in str(line) for line in running.log.lines)
 
 
+@pytest.mark.usefixtures("landlock")
 def test_what_children_are_kept_from_is_told(directory: Path) -> None:
     """The start says once what the children cannot do: here all of it."""
     with running_service(directory) as (_, running):
@@ -193,7 +194,7 @@ WORST = {
 
 def test_the_worst_are_rejected_and_the_good_delivered(directory: Path, invoice: bytes) -> None:
     """A handful of hostile documents beside a good one: each is given back with its reason, and no child is left."""
-    limits = TwoLimits(first=JailLimits(wall_s=60.0, cpu_s=1), last=JailLimits(wall_s=60.0, cpu_s=2))
+    limits = TwoLimits(first=JailLimits(wall_s=60.0, cpu_s=4), last=JailLimits(wall_s=60.0, cpu_s=8))
     before = set(children())
     with running_service(directory, limits=limits) as (sandbox, running):
         for number, name in enumerate(WORST):

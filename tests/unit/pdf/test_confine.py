@@ -1,6 +1,7 @@
 """`sealdrop.pdf.confine` and `sealdrop.pdf.syscalls`: what a document that has taken over its child can do."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -32,6 +33,7 @@ UNSURE_OUTSIDE = {
     "socket AF_PACKET",
     "socket AF_VSOCK",
     "socket AF_ALG",
+    "change the flags",
     "trace the parent",
     "use a ring",
     "load a program",
@@ -40,6 +42,7 @@ UNSURE_OUTSIDE = {
     "call what is not invented",
 }
 NOBODY = 65534
+FIOCLEX = 0x5451
 
 
 @pytest.fixture
@@ -59,6 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("landlock")
 def test_nothing_can_be_done_but_read_what_the_jail_is_for(folder: Path, port: int) -> None:
     """Each attempt fails, of those that succeed outside as of the others, and what is outside is as it was."""
     secret = folder.parent / "secret"
@@ -88,7 +92,7 @@ def test_the_attempts_are_real(folder: Path, port: int) -> None:
     assert set(failed) <= UNSURE_OUTSIDE, failed
 
 
-@pytest.mark.usefixtures("root")
+@pytest.mark.usefixtures("root", "landlock")
 def test_the_same_holds_for_an_ordinary_user(folder: Path, port: int) -> None:
     """A service that is not root is protected as well: nothing of it needs a privilege."""
     for path in (folder, folder / "document", folder.parent / "secret"):
@@ -127,6 +131,7 @@ def test_the_same_holds_for_an_ordinary_user(folder: Path, port: int) -> None:
     assert {name for name, outcome in inside.items() if outcome == jailed.DONE} == ALLOWED_INSIDE
 
 
+@pytest.mark.usefixtures("landlock")
 def test_what_is_in_force_is_what_the_kernel_says(folder: Path) -> None:
     """A child says that it has all protections, and its status in /proc agrees: no capability, a filter for good."""
     with Jail(1, AMPLE, readable=[folder]) as jail:
@@ -249,6 +254,13 @@ def test_the_filter_judges_by_arguments(machine: Machine) -> None:
         assert {judged(machine, call[name], other) for other in (0, 1, PID + 1, 2**32 - 1, 2**64 - 1)} == {REFUSE}
     assert {judged(machine, call["prlimit64"], own) for own in (0, PID)} == {ALLOW}
     assert judged(machine, call["prlimit64"], PID + 1) == REFUSE
+    for command in (fcntl.F_DUPFD_CLOEXEC, fcntl.F_GETFD, fcntl.F_SETFD, fcntl.F_GETFL, fcntl.F_SETFL):
+        assert judged(machine, call["fcntl"], 3, command) == ALLOW
+    for command in (fcntl.F_SETLK, fcntl.F_SETLKW, fcntl.F_SETOWN, fcntl.F_SETSIG, fcntl.F_SETLEASE, fcntl.F_NOTIFY):
+        assert judged(machine, call["fcntl"], 3, command) == REFUSE
+        assert judged(machine, call["fcntl"], 3, command | 1 << 32) == REFUSE  # the kernel looks at the lower half
+    assert judged(machine, call["ioctl"], 3, FIOCLEX) == ALLOW
+    assert {judged(machine, call["ioctl"], 3, each) for each in (0x40086602, 0x401C5820, 0x40806685)} == {REFUSE}
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ from typing import cast
 import pytest
 
 from sealdrop.config import Validation
-from sealdrop.model import Inspection, Reason, Verdict
+from sealdrop.model import Finding, Inspection, Reason, Verdict
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded, Limit
+from sealdrop.pdf.reader import TEXT_CHARACTERS
 from sealdrop.pipeline.validate import given_up, validate
 
 FINE = Inspection(Verdict.ACCEPT, pages=1)
@@ -49,6 +50,15 @@ def test_a_suspect_that_goes_beyond_a_limit_is_rejected(limit: Limit) -> None:
     assert report.cause.code is Reason.PARSER_LIMIT
     assert limit in report.cause.detail
     assert jail.endings == []
+
+
+def test_what_a_child_says_is_cut_short() -> None:
+    """A child that a document has taken over fills neither the ledger nor the reason file with its words."""
+    long = Finding(Reason.UNREADABLE, "x" * 100_000)
+    report = _validate(ScriptedJail(Inspection(Verdict.REJECT, cause=long, warnings=(long,), notes=(long,))))
+    assert report.cause is not None
+    assert {len(each.detail) for each in (report.cause, *report.warnings, *report.notes)} == {TEXT_CHARACTERS}
+    assert report.cause.code is Reason.UNREADABLE
 
 
 def test_our_own_fault_is_not_blamed_on_the_document() -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from documents import NOW, document
 from sealdrop.config import Account
-from sealdrop.model import CheckName, CheckOutcome, Verification
+from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimitExceeded, Limit
+from sealdrop.pdf.reader import TEXT_CHARACTERS
 from sealdrop.pdf.seal import Expectation
 from sealdrop.pipeline.verify import verify
 
@@ -21,10 +22,11 @@ ACCOUNT = Account(
 
 
 class ScriptedJail:
-    """A jail whose calls go beyond a limit a few times and then return an empty report."""
+    """A jail whose calls go beyond a limit a few times and then return a report, empty if nothing is said."""
 
-    def __init__(self, failures: int) -> None:
+    def __init__(self, failures: int, *checks: Check) -> None:
         self.failures = failures
+        self.checks = checks
         self.expected: Expectation | None = None
 
     def run(self, _function: object, _path: Path, expected: Expectation) -> Verification:
@@ -33,7 +35,7 @@ class ScriptedJail:
         if self.failures:
             self.failures -= 1
             raise JailLimitExceeded(Limit.MEMORY, "more than 1024 MiB")
-        return Verification(checks=())
+        return Verification(checks=self.checks)
 
 
 def _verify(jail: ScriptedJail, **changes: object) -> Verification:
@@ -48,6 +50,12 @@ def test_a_pdf_that_cannot_be_examined_fails_the_first_check() -> None:
     assert report.first_failure is not None
     assert report.first_failure.name is CheckName.READABLE
     assert "memory" in report.first_failure.detail
+
+
+def test_what_a_child_says_is_cut_short() -> None:
+    """A child that an answer has taken over does not fill the ledger with its words."""
+    (check,) = _verify(ScriptedJail(0, Check(CheckName.PREFIX, CheckOutcome.FAILED, "x" * 100_000))).checks
+    assert (check.name, check.outcome, len(check.detail)) == (CheckName.PREFIX, CheckOutcome.FAILED, TEXT_CHARACTERS)
 
 
 def test_one_trouble_is_forgiven() -> None:
