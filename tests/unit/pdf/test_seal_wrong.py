@@ -313,7 +313,7 @@ def test_every_check_has_a_wrong_seal() -> None:
     assert {wrong.check for wrong in WRONG} == set(CheckName)
 
 
-MARK = b"Lohnpfaendung"
+MARK = b"Pfand"
 
 
 def _retitled(writer: IncrementalPdfFileWriter) -> None:
@@ -342,27 +342,18 @@ def _names_theirs() -> bytes:
     return seal(PDF, pki=ELSE, field_name=MARK.decode())
 
 
-def _xref_at_the_mark() -> bytes:
-    pdf = seal(PDF) + b"\n" + MARK + b" " + MARK + b"\n"
-    return pdf + b"startxref\n%d\n%%%%EOF\n" % pdf.index(MARK)
-
-
 TYPED = revise(PDF, _own_object)
 
 
 @pytest.mark.parametrize(
     ("make", "original"),
     [
-        (_xref_at_the_mark, PDF),
-        (lambda: seal(PDF).replace(b"\nxref\n", b"\n" + MARK + b"\n"), PDF),
-        (lambda: seal(PDF).replace(b"/Root", b"/" + MARK), PDF),
-        (lambda: seal(PDF).replace(b"/Size", b"/Size " + MARK + b" /S"), PDF),
-        (lambda: seal(PDF).replace(b"/ByteRange [0", b"/ByteRange [" + MARK), PDF),
+        (lambda: seal(PDF).replace(b" 00000 n", b" " + MARK + b" n"), PDF),
         (lambda: seal(_names_theirs(), before=seal_pdfs.replace_content), _names_theirs()),
         (lambda: seal(revise(PDF, seal_pdfs.add_text_field), before=_strange_value), FORM),
         (lambda: seal(TYPED, before=_retitled), TYPED),
     ],
-    ids=["xref-elsewhere", "no-xref", "no-root", "size", "byte-range", "field-name", "field-filled", "type"],
+    ids=["cross-references", "field-name", "field-filled", "type"],
 )
 def test_no_report_quotes_the_document(
     tmp_path: Path, anchor: Path, make: Callable[[], bytes], original: bytes
