@@ -7,11 +7,12 @@ and, where it is about a document, its ID as ``document``.
 import codecs
 import logging
 import sys
+import traceback
 from contextlib import suppress
 from typing import Literal, Protocol, TextIO
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger
 
 from sealdrop.events import EventName
 
@@ -47,15 +48,14 @@ def configure(
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
     if readable:
-        # Structlog's own choice of traceback shows the values of local variables: passphrases, keys, documents.
         renderer = structlog.dev.ConsoleRenderer(
-            colors=out.isatty(), timestamp_key="at", exception_formatter=structlog.dev.plain_traceback
+            colors=out.isatty(), timestamp_key="at", exception_formatter=_write_where
         )
         shared += [_show_control_characters, renderer]
     else:
         # An escape of the sink's own is no JSON, save that of half a surrogate pair.
         to_json = structlog.processors.JSONRenderer(ensure_ascii=not out.takes_all_characters)
-        shared += [structlog.processors.format_exc_info, to_json]
+        shared += [structlog.processors.ExceptionRenderer(_where), to_json]
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -64,6 +64,26 @@ def configure(
     )
     # Libraries speak through the standard library; only their warnings are of interest, in the same form.
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+def _where(exc_info: ExcInfo) -> str:
+    """Return where an exception was raised, and what led to it: lines of code and kinds of exceptions, no values.
+
+    Local variables are passphrases, keys and documents, and the texts of exceptions may quote them.
+    """
+    error: BaseException | None = exc_info[1]
+    parts: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        parts.insert(0, f"Traceback (most recent call last):\n{frames}{type(error).__name__}")
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\n\n".join(parts)
+
+
+def _write_where(stream: TextIO, exc_info: ExcInfo) -> None:
+    stream.write("\n" + _where(exc_info))
 
 
 def _show_control_characters(_: object, __: str, fields: EventDict) -> EventDict:

@@ -105,23 +105,28 @@ def test_an_exception_is_one_line() -> None:
     except ValueError:
         logs.get().error(EventName.WORKER_TROUBLED, worker="w", error="e", exc_info=True)
     (line,) = _lines(out)
-    assert "ValueError: first" in str(line["exception"])
+    assert "in test_an_exception_is_one_line" in str(line["exception"])
+    assert str(line["exception"]).endswith("\nValueError")
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_traceback_shows_no_values(form: str) -> None:
-    """What a function works on (passphrases, documents) is in no traceback, in whatever form."""
+    """What a function works on (passphrases, documents), and what exceptions quote of it, is in no traceback."""
 
     def work(passphrase: str) -> None:
-        raise KeyError(len(passphrase))
+        try:
+            raise KeyError(passphrase)
+        except KeyError as error:
+            raise ValueError(f"no {passphrase}") from error
 
     out = io.StringIO()
     logs.configure(form, "debug", out)
     try:
         work("correct horse " + "battery staple")
-    except KeyError:
+    except ValueError:
         logs.get().error(EventName.WORKER_TROUBLED, worker="w", error="e", exc_info=True)
-    assert "KeyError: 28" in out.getvalue()
+    assert out.getvalue().index("KeyError") < out.getvalue().index("ValueError")
+    assert "in work" in out.getvalue()
     assert "correct horse battery" not in out.getvalue()
 
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
 from sealdrop.daemon.complaints import Complaints
-from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.recorder import Recorder, one_line
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.standing import Standing
 from sealdrop.daemon.troubles import Troubles
@@ -141,7 +141,9 @@ class InboundWorker:
                 self._unreachable(error)
                 sleep_s = self._interrupted()
             except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
-                self._log.error(EventName.WORKER_TROUBLED, worker=self._thread.name, error=str(error), exc_info=True)
+                self._log.error(
+                    EventName.WORKER_TROUBLED, worker=self._thread.name, error=one_line(error), exc_info=True
+                )
                 sleep_s = self._interrupted()
             if sleep_s > 0:
                 self._woken.wait(sleep_s)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from sealdrop.clock import Clock
+from sealdrop.daemon.recorder import one_line
 from sealdrop.errors import Fatal, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed
@@ -100,7 +101,7 @@ class Pump:
             self._log.error(
                 EventName.WORKER_TROUBLED,
                 worker=self.name,
-                error=str(error),
+                error=one_line(error),
                 exc_info=not isinstance(error, SealdropError),
             )
             return TROUBLED_SLEEP_S

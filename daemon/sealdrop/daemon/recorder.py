@@ -144,7 +144,7 @@ class Recorder:
         last_error = before.last_error
         if error is not None:
             attempts += 1
-            last_error = _one_line(error)
+            last_error = one_line(error)
             self._log.warning(
                 EventName.RETRY_SCHEDULED,
                 document=before.id,
@@ -165,7 +165,7 @@ class Recorder:
 
     def set_apart(self, before: Document, error: BaseException) -> Step:
         """Return the step that leaves a document where it is, due at once, for the workers that take suspects."""
-        text = _one_line(error)
+        text = one_line(error)
         self._log.warning(EventName.DOCUMENT_SET_APART, document=before.id, state=before.state, error=text)
         return self.later(before, 0.0, suspect=True)
 
@@ -176,7 +176,8 @@ class Recorder:
         self._on_record()
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """Return an error on one line, fit for log and ledger: what others' errors may quote of a document is cut."""
     text = str(error) if isinstance(error, SealdropError | OSError) else clean(str(error))
     text = " ".join(text.split()) or type(error).__name__
     return text if isinstance(error, Retryable) else f"{type(error).__name__}: {text}"
@@ -230,7 +231,7 @@ class TrailWriter:
             try:
                 self.flush()
             except (OSError, Retryable) as error:
-                self._log.error(EventName.WORKER_TROUBLED, worker="audit", error=_one_line(error))
+                self._log.error(EventName.WORKER_TROUBLED, worker="audit", error=one_line(error))
                 if not stopping:
                     self._wake.wait(self.RETRY_S)
                     continue

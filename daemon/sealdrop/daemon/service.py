@@ -22,7 +22,7 @@ from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.pump import Pump
-from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter
+from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter, one_line
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import (
@@ -283,7 +283,7 @@ class Daemon:
     def _broken(self, error: BaseException) -> None:
         """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
         self._stopped_by = self._stopped_by or error
-        self._log.error(EventName.SERVICE_BROKEN, error=str(error), exc_info=not isinstance(error, SealdropError))
+        self._log.error(EventName.SERVICE_BROKEN, error=one_line(error), exc_info=not isinstance(error, SealdropError))
         self._on_broken()
 
     @property

@@ -37,6 +37,8 @@ _SIGNATURE_FIELD = frozenset({"/AP", "/AS", "/DA", "/F", "/Lock", "/M", "/MK", "
 _LISTS = ("/Annots", "/Fields")
 _RESOURCES = ("/DR", "/Perms")
 _DEEPEST_TREE = 64
+# Names of objects that a report may hold: any other is the document's own word.
+_KINDS = frozenset({"/Annot", "/Catalog", "/Font", "/Metadata", "/Page", "/Pages", "/Sig", "/XObject"})
 _ONLY_ADDED = frozenset({"/DA", "/Type"})
 
 _Number = tuple[int, int]  # of an object: its number and its generation
@@ -92,8 +94,10 @@ def _check(reader: Reader, revision: int, rules: _Rules) -> None:
             continue
         old, new = before(ref), after(ref)
         if number not in free and not same(old, new) and not _is_needed(before, number, old, new, rules):
-            kind = entry(old, "/Type", "untyped") if isinstance(old, generic.DictionaryObject) else "untyped"
-            raise Unsound(f"{rules.name} replaces object {ref.idnum} ({kind})")
+            kind = str(entry(old, "/Type", "")) if isinstance(old, generic.DictionaryObject) else ""
+            raise Unsound(
+                f"{rules.name} replaces object {ref.idnum} ({kind if kind in _KINDS else 'of no known type'})"
+            )
 
 
 def _number(holder: object, key: str) -> _Number | None:

@@ -41,7 +41,7 @@ from pyhanko.sign.diff_analysis.rules_api import Context
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
-from sealdrop.pdf.reader import MOST_OBJECTS, NOT_THE_DOCUMENT, Reader, Unsound, entry, first_line
+from sealdrop.pdf.reader import MOST_OBJECTS, NOT_THE_DOCUMENT, Reader, Unsound, entry, kind_of
 
 
 class AnalysisFailed(Exception):
@@ -63,9 +63,9 @@ def changes_since(reader: Reader, signature: EmbeddedPdfSignature) -> Modificati
     except NOT_THE_DOCUMENT:
         raise
     except Exception as error:
-        raise AnalysisFailed(first_line(error)) from error
+        raise AnalysisFailed(kind_of(error)) from error
     if not isinstance(result, DiffResult):
-        raise Unsound(f"the revisions after it change the document: {first_line(result)}")
+        raise Unsound(f"the revisions after it change the document: {kind_of(result)}")
     # Its type is inferred from its first value, None.
     signature.diff_result = result  # type: ignore[assignment]
     return result.modification_level

@@ -57,7 +57,7 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import SealLevel, Timestamp
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, first_line, shortened
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, kind_of, shortened
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -120,7 +120,7 @@ def _read_anchors(path: Path, mtime_ns: int, size_bytes: int) -> tuple[x509.Cert
         for certificate in found:
             certificate.issuer_serial  # noqa: B018 - parses it, so that a broken one is found here
     except ValueError as error:
-        raise ConfigurationError(str(path), [f"cannot be read as trust anchors: {first_line(error)}"]) from error
+        raise ConfigurationError(str(path), [f"cannot be read as trust anchors: {error}"]) from error
     return tuple(found)
 
 
@@ -292,7 +292,7 @@ class _Judge:
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
-            return f"cannot be read ({first_line(error)})"
+            return f"cannot be read ({kind_of(error)})"
         if not (status["intact"] and status["valid"]):
             return "is damaged"
         if self._anchored and status["trust_problem_indic"] is not None:
@@ -311,7 +311,7 @@ class _Judge:
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
-            return first_line(error)
+            return kind_of(error)
         problem = status["trust_problem_indic"]
         return None if problem is None else str(problem.standard_name)
 
@@ -334,7 +334,7 @@ class _Judge:
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
-            return f"the revocation data cannot be read ({first_line(error)})"
+            return f"the revocation data cannot be read ({kind_of(error)})"
         if status["trust_problem_indic"] is not None:
             return f"the revocation data does not suffice for the seal ({status['trust_problem_indic'].standard_name})"
         if token is not None:

@@ -271,7 +271,6 @@ def shortened(text: str) -> str:
     return text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…"
 
 
-def first_line(error: object) -> str:
-    """Return the kind of an error and the first line of its text, shortened, fit for a report."""
-    text = str(error).partition("\n")[0][:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+def kind_of(error: object) -> str:
+    """Return the kind of a library's error, fit for a report: its text may quote the document, and is left out."""
+    return type(error).__name__

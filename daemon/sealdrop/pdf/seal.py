@@ -49,7 +49,7 @@ from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, first_line, hash_beginning, open_pdf, shortened
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf, shortened
 from sealdrop.pdf.signatures import (
     SignatureField,
     check_coverage,
@@ -237,17 +237,18 @@ class _Examination:
         earlier = [signature for signature in self._after if signature.key != self._field.key]
         if self._prefix is None:
             earlier = [signature for signature in earlier if not signature.is_document_timestamp]
-            broken = [signature.name for signature in earlier if _doubt(self._reader, signature)]
+            broken = sum(1 for signature in earlier if _doubt(self._reader, signature))
             if broken:
-                raise _NotAskedError(f"not clean: {', '.join(broken)}; the original is not known, so neither is why")
+                raise _NotAskedError(f"{broken} not clean; the original is not known, so neither is why")
             return f"{len(earlier)} other signature(s), all clean"
         known = {signature.key: signature for signature in self._before}
         clean = [signature for signature in known.values() if not _doubt(self._prefix, signature)]
-        for signature in self._after:
+        # By their numbers in the form: a field's name is the document's.
+        for number, signature in enumerate(self._after, 1):
             if signature.key in known and known[signature.key] in clean:
                 doubt = _doubt(self._reader, signature, self._check_only_sealed)
                 if doubt:
-                    raise Unsound(f"{signature.name!r} was clean before, and now: {doubt}")
+                    raise Unsound(f"signature {number} was clean before, and now: {doubt}")
         return f"{len(known)} earlier signature(s), {len(clean)} clean before and after"
 
     def _check_only_sealed(self, earlier: EmbeddedPdfSignature) -> None:
@@ -285,7 +286,7 @@ class _Examination:
             except NOT_THE_DOCUMENT:
                 raise
             except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
-                self._doubts.append(f"a document timestamp cannot be used ({first_line(error)})")
+                self._doubts.append(f"a document timestamp cannot be used ({kind_of(error)})")
             else:
                 if stamp.signed_revision > self._seal.signed_revision:
                     self._stamps.append(stamp)
@@ -384,7 +385,7 @@ def _outcome(step: Callable[[], str]) -> tuple[CheckOutcome, str]:
     except NOT_THE_DOCUMENT:
         raise
     except Exception as error:  # noqa: BLE001 - pyHanko may raise anything: a failed check, not a crash
-        return CheckOutcome.FAILED, f"pyHanko cannot judge it: {first_line(error)}"
+        return CheckOutcome.FAILED, f"pyHanko cannot judge it: {kind_of(error)}"
 
 
 def _doubt(

@@ -64,10 +64,10 @@ class SignatureField:
 def find_signatures(reader: Reader) -> tuple[SignatureField, ...]:
     """Return every filled signature field, of whatever kind, in the order of the form."""
     found = []
-    for name, raw_value, field in enumerate_sig_fields(reader, filled_status=True):
+    for number, (name, raw_value, field) in enumerate(enumerate_sig_fields(reader, filled_status=True), 1):
         value = raw_value.get_object()
         if not isinstance(value, generic.DictionaryObject):
-            raise Unsound(f"the signature field {str(name)!r} is filled with something that is not a signature")
+            raise Unsound(f"signature field {number} is filled with something that is not a signature")
         contents = value.raw_get("/Contents", decrypt=generic.EncryptedObjAccess.RAW)
         subfilter, kind = str(entry(value, "/SubFilter")), str(entry(value, "/Type"))
         found.append(

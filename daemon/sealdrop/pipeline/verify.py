@@ -14,6 +14,8 @@ from sealdrop.pdf.seal import Expectation, verify_seal
 def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, now: datetime) -> Verification:
     """Return the report on the sealed PDF of ``document``.
 
+    A report that the child did not make whole is none: it says nothing, so nothing has passed.
+
     As in validation, the first time that the PDF exceeds the jail's limits is an error; when the document is a suspect
     already, it is a report whose first check failed.
 
@@ -34,12 +36,20 @@ def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, no
         archive_ids=document.remote.archive_ids,
     )
     try:
-        said = jail.run(verify_seal, sealed, expected)
-        # An honest child has cut its words short already; one that the answer has taken over may say any number.
-        return replace(said, checks=tuple(replace(check, detail=shortened(check.detail)) for check in said.checks))
+        report = jail.run(verify_seal, sealed, expected)
     except JailLimitExceeded as error:
         if not document.suspect:
             raise
-        trouble = str(error)
+        return _failed(str(error))
+    if [check.name for check in report.checks] != list(CheckName):
+        return _failed("the report is not complete")
+    times = [report.signed_at, *(stamp.at for stamp in report.timestamps)]
+    if any(time is not None and time.tzinfo is None for time in times):
+        return _failed("the report has a time without a zone")
+    # An honest child has cut its words short already; one that the answer has taken over may say any number.
+    return replace(report, checks=tuple(replace(check, detail=shortened(check.detail)) for check in report.checks))
+
+
+def _failed(trouble: str) -> Verification:
     rest = (Check(name, CheckOutcome.NOT_REACHED, "the file could not be examined") for name in list(CheckName)[1:])
     return Verification(checks=(Check(CheckName.READABLE, CheckOutcome.FAILED, trouble), *rest))

@@ -13,10 +13,11 @@ What cannot be told from a message: the service's own words may quote a few word
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 from pydantic import JsonValue
@@ -30,10 +31,12 @@ TEXT_CHARACTERS = 500  # as much of the service's own words as goes into an erro
 IDENTIFIER_CHARACTERS = 256  # of an identifier or an archiver's name: they go into addresses, records and logs
 ARCHIVES = 100  # deposits of one document
 EVIDENCE_CHARACTERS = 64 << 10  # of an answer less its content, as JSON
+_MOST_ENTRIES = EVIDENCE_CHARACTERS // 3  # of a list or an object; more have no room, whatever they are
 _CONTENT_FIELDS = frozenset({"signedContent", "toSignContent"})
 _CUT = "[...]"
 # Base64 or hexadecimal in the service's words would be somebody's content: one run that is longer than a SHA-256, or
-# lines of the same length. A slash or a line break may be escaped, as where one JSON text quotes another.
+# lines of the same length. A slash or a line break may be escaped, as where one JSON text quotes another. Where what
+# is lost (an identifier, a path) and what is let through (a document) collide, we rather lose.
 _DIGIT = r"(?:[A-Za-z0-9+/]|\\/)"
 _URL_DIGIT = r"(?:[A-Za-z0-9+/_-]|\\/)"
 _BREAK = r"(?:\s|\\[nrt])++"
@@ -41,8 +44,19 @@ _CONTENT_RUN = re.compile(
     rf"(?:{_URL_DIGIT}{{65,}}+|(?P<line>{_DIGIT}{{16,64}}+){_BREAK}{_DIGIT}{{16,}}+)={{0,2}}"
     rf"(?:{_BREAK}{_DIGIT}{{16,}}+={{0,2}})*+(?:{_BREAK}{_DIGIT}{{1,15}}+={{1,2}})?"
 )
-_PDF = re.compile(r"%PDF-.*", re.DOTALL)
-_SHA256_DIGITS = 64
+_PDF = re.compile(r"(?:%(?:25)?|\\+u0025|\\+x25)PDF-.*", re.DOTALL)
+_LONGER_DIGEST = re.compile(r"(?:[0-9a-fA-F]{96}|[0-9a-fA-F]{128})")  # SHA-384 and SHA-512
+_WORD_OF_PATH = re.compile(r"(?=.{1,24}$)(?:\d{0,4}(?:[a-z_-]+|[A-Z]?[a-z_-]*|[A-Z_-]*)\d{0,4})")
+_LONGEST_PATH = 128
+_EVEN_LINES = 3  # two may be identifiers that meet
+_TWO_LINES = 128  # of two lines no more than two SHA-256
+# Pieces between separators of any kind: pairs of hexadecimal digits, base64 between commas, bytes as numbers.
+_PIECE = re.compile(r"(?:[A-Za-z0-9+/=_-]|\\/)++")
+_LONGEST_SEPARATOR = 8
+_PIECES_DIGITS = 64  # of them all, as many as a SHA-256 has
+_KINDS = 8  # pieces that are few kinds, repeated, say nothing
+_NUMBER_DIGITS = 3  # of a byte
+_MANY_TEXTS = 16  # that are joined without a separator
 _LONGEST_TEXT = 4_000  # of a field; no words of a service's are longer
 _LONGEST_NUMBERS = 64  # a list of more numbers is how some programs write bytes
 _BREAKS = str.maketrans("", "", "\r\n")
@@ -236,14 +250,16 @@ def _status(
     )
     _text(answer, "signedContent", place)
     reason = _text(answer, "reason", place)
+    archive_ids = _archive_ids(answer, archive_places, place)
+    known = {their_id, our_id, *(text for each in archive_ids for text in (each.archiver, each.identifier))}
     return RequestStatus(
         request_id=RequestId(their_id),
         external_id=ExternalId(our_id) if our_id else None,
         status=_remote_status(answer, place),
         reason=clean(reason) if reason else None,
         signing_date=_time(answer, "signingDate", place),
-        archive_ids=_archive_ids(answer, archive_places, place),
-        answer=_evidence(answer),
+        archive_ids=archive_ids,
+        answer=_evidence(answer, known),
     )
 
 
@@ -340,53 +356,150 @@ def _owners(
             yield {name: entry}, name
 
 
-def _evidence(answer: Mapping[str, JsonValue]) -> JsonValue:
-    """Return the answer less its content, and less what has no room; each place where something was is marked."""
-    kept: dict[str, JsonValue] = {}
+def _evidence(answer: Mapping[str, JsonValue], identifiers: AbstractSet[str]) -> JsonValue:
+    """Return the answer less its content, and less what has no room; each place where something was is marked.
+
+    ``identifiers`` are what was understood of it, bounded already, and so they stay.
+    """
+    fields: dict[str, JsonValue] = {}
     room = EVIDENCE_CHARACTERS
-    for name, value in _fields_without_documents(answer):
+    for name, value in _fields_without_documents(answer, identifiers):
         room -= len(json.dumps([name, value]))
         if room < 0:
-            kept[_CUT] = _CUT
+            fields[_CUT] = _CUT
             break
-        kept[_without_content(name)] = _without_runs(value)
-    return kept
+        fields[name] = value
+    if _is_in_pieces(fields, identifiers):
+        fields = {name: value for name, value in fields.items() if str(value) in identifiers} | {_CUT: _CUT}
+    return {_without_content(name): _without_runs(value, identifiers) for name, value in fields.items()}
 
 
-def _fields_without_documents(fields: Mapping[str, JsonValue]) -> Iterator[tuple[str, JsonValue]]:
+def _fields_without_documents(
+    fields: Mapping[str, JsonValue], identifiers: AbstractSet[str]
+) -> Iterator[tuple[str, JsonValue]]:
     for name, value in fields.items():
         if name not in _CONTENT_FIELDS:
-            yield name[:TEXT_CHARACTERS], _without_documents(value)
+            yield name[:TEXT_CHARACTERS], _without_documents(value, identifiers)
 
 
-def _without_documents(value: JsonValue) -> JsonValue:
-    """Return ``value`` less what is a document by its name or its sheer size, at any depth."""
+def _without_documents(value: JsonValue, identifiers: AbstractSet[str]) -> JsonValue:
+    """Return ``value`` less what is a document by its name, its sheer size or its many pieces, at any depth."""
+    if isinstance(value, dict | list) and len(value) > _MOST_ENTRIES:
+        return _CUT
     if isinstance(value, dict):
-        return dict(_fields_without_documents(value))
-    if isinstance(value, list):
-        bytes_in_numbers = len(value) > _LONGEST_NUMBERS and all(isinstance(each, int | float) for each in value)
-        return _CUT if bytes_in_numbers else [_without_documents(each) for each in value]
-    return _CUT if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
+        value = dict(_fields_without_documents(value, identifiers))
+    elif isinstance(value, list):
+        value = [_without_documents(each, identifiers) for each in value]
+    else:
+        return _CUT if isinstance(value, str) and len(value) > _LONGEST_TEXT else value
+    return _CUT if _is_large(value) or _is_in_pieces(value, identifiers) else value
 
 
-def _without_runs(value: JsonValue) -> JsonValue:
+def _is_large(value: JsonValue) -> bool:
+    """Return whether a list or an object would have no room in the evidence, without looking at all of it."""
+    room = EVIDENCE_CHARACTERS
+    for leaf in chain(_leaves(value), _names(value)):
+        room -= len(str(leaf))
+        if room < 0:
+            return True
+    return False
+
+
+def _is_in_pieces(value: JsonValue, identifiers: AbstractSet[str]) -> bool:
+    """Return whether what stands in a list or an object would be content if it stood in one text."""
+    numbers = sum(1 for leaf in _leaves(value) if isinstance(leaf, int | float) and str(leaf) not in identifiers)
+    if numbers > _LONGEST_NUMBERS:
+        return True
+    values = [leaf for leaf in _leaves(value) if isinstance(leaf, str) and leaf not in identifiers]
+    names = list(_names(value))
+    return any(
+        _without_content(joined) != joined
+        for texts in (values, names)
+        for separator in ("\n", "")[: 2 if texts is values and len(texts) > _MANY_TEXTS else 1]
+        for joined in (separator.join(map(_without_content, texts)),)
+    )
+
+
+def _leaves(value: JsonValue) -> Iterator[JsonValue]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _names(value: JsonValue) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _names(inner)
+
+
+def _without_runs(value: JsonValue, identifiers: AbstractSet[str]) -> JsonValue:
     """Return ``value`` less what may be content in its texts, at any depth."""
     if isinstance(value, dict):
-        return {_without_content(name): _without_runs(inner) for name, inner in value.items()}
+        return {_without_content(name): _without_runs(inner, identifiers) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_without_runs(inner) for inner in value]
-    return _without_content(value) if isinstance(value, str) else value
+        return [_without_runs(inner, identifiers) for inner in value]
+    return _without_content(value) if isinstance(value, str) and value not in identifiers else value
 
 
 def _without_content(text: str) -> str:
-    """Return ``text`` less what may be a document: long runs of base64, and all that follows a PDF's header."""
-    return _CONTENT_RUN.sub(_cut_run, _PDF.sub(_CUT, text))
+    """Return ``text`` less what may be a document: long runs, even pieces, and all that follows a PDF's header."""
+    return _without_pieces(_CONTENT_RUN.sub(_cut_run, _PDF.sub(_CUT, text)))
 
 
 def _cut_run(match: re.Match[str]) -> str:
-    """Lines are content only if they are of one length; two long words that meet are not."""
+    """Lines are content only if they are of one length; digests, paths and two long words that meet are not."""
+    run = match[0]
     if match["line"] is None:
-        return _CUT
-    lines = re.split(_BREAK, match[0].replace("\\/", "/"))
-    even = any(len(one) == len(other) for one, other in pairwise(lines))
-    return _CUT if even and len(match[0]) > _SHA256_DIGITS else match[0]
+        return run if _LONGER_DIGEST.fullmatch(run) or _is_path(run) else _CUT
+    lines = re.split(_BREAK, run.replace("\\/", "/"))
+    pairs = sum(1 for one, other in pairwise(lines) if len(one) == len(other))
+    return _CUT if pairs >= _EVEN_LINES - 1 or (pairs and len(run) > _TWO_LINES) else run
+
+
+def _is_path(run: str) -> bool:
+    """Return whether a run is a path: several words of one letter case; base64 and hexadecimal hold none such."""
+    parts = run.strip("/").split("/")
+    return len(run) <= _LONGEST_PATH and len(parts) > 2 and all(map(_WORD_OF_PATH.fullmatch, parts))
+
+
+def _without_pieces(text: str) -> str:
+    """Return ``text`` less many pieces of one length in a row, and less many small numbers."""
+    kept, at = [], 0
+    pieces = list(_PIECE.finditer(text))
+    first = 0
+    while first < len(pieces):
+        row = max(_row(pieces, first, _is_even), _row(pieces, first, _is_number))
+        size = sum(len(piece[0]) for piece in pieces[first : first + row])
+        kinds = len({piece[0] for piece in pieces[first : first + row]})
+        numbers = row > _LONGEST_NUMBERS and size <= row * _NUMBER_DIGITS
+        if row >= _EVEN_LINES and (size > _PIECES_DIGITS or numbers) and kinds > min(_KINDS, row / 2):
+            last = min(first + row, len(pieces) - 1)  # with what follows: the rest of it, perhaps
+            kept += [text[at : pieces[first].start()], _CUT]
+            at, first = pieces[last].end(), last + 1
+        else:
+            first += max(row - 1, 1)
+    return "".join([*kept, text[at:]])
+
+
+def _row(pieces: Sequence[re.Match[str]], first: int, alike: Callable[[str, str], bool]) -> int:
+    """Return how many pieces in a row, from ``first`` on, are alike and not far from each other."""
+    last = first
+    while (
+        last + 1 < len(pieces)
+        and pieces[last + 1].start() - pieces[last].end() <= _LONGEST_SEPARATOR
+        and alike(pieces[last][0], pieces[last + 1][0])
+    ):
+        last += 1
+    return last - first + 1
+
+
+def _is_even(one: str, other: str) -> bool:
+    return len(one.replace("\\/", "/")) == len(other.replace("\\/", "/"))
+
+
+def _is_number(one: str, other: str) -> bool:
+    return all(each.isdecimal() and len(each) <= _NUMBER_DIGITS for each in (one, other))

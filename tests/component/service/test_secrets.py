@@ -224,7 +224,7 @@ def _break_once(monkeypatch: pytest.MonkeyPatch, passphrase: str, content: bytes
         held = (passphrase, content)
         if State.VERIFIED in states and "claim" not in broken:
             broken.append("claim")
-            raise KeyError(len(held))
+            raise KeyError(held[1].decode("latin-1"), base64.encodebytes(held[1]).decode())
         return claim(own, *states, **options)
 
     def failing_validate(*arguments: Any, **options: Any) -> Inspection:  # noqa: ANN401

@@ -54,7 +54,7 @@ def test_a_good_seal_passes_where_pyhanko_fails(tmp_path: Path, anchor: Path, or
     """What came later is judged by its objects, the report says so, and the earlier signature stands."""
     checks = _checks(tmp_path, anchor, original, seal(original, SealLevel.LTA), SealLevel.LTA)
     assert not _failed(checks)
-    assert "Duplicate field name" in checks[CheckName.LATER_REVISIONS].detail
+    assert "cannot compare them (PdfReadError)" in checks[CheckName.LATER_REVISIONS].detail
     clean = "1 earlier signature(s), 1 clean" if original is SIGNED else "0 earlier"
     assert clean in checks[CheckName.EARLIER_SIGNATURES].detail
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.fields import SigSeedSubFilter
 
 import seal_pdfs
@@ -110,7 +112,7 @@ WRONG = [
         CheckName.EARLIER_SIGNATURES,
         lambda: seal(SIGNED, before=seal_pdfs.rotate),
         original=lambda: SIGNED,
-        text="Theirs",
+        text="signature 1 was clean before",
     ),
     # intact
     Wrong(
@@ -309,6 +311,61 @@ def test_a_wrong_seal_fails_the_check_that_is_there_for_it(tmp_path: Path, ancho
 def test_every_check_has_a_wrong_seal() -> None:
     """No check is without a PDF that fails it."""
     assert {wrong.check for wrong in WRONG} == set(CheckName)
+
+
+MARK = b"Pfand"
+
+
+def _retitled(writer: IncrementalPdfFileWriter) -> None:
+    """Replace an object that is of a type of the document's own."""
+    writer.root["/Own"]["/Changed"] = generic.NumberObject(1)
+    writer.update_container(writer.root["/Own"])
+
+
+def _own_object(writer: IncrementalPdfFileWriter) -> None:
+    """Add an object of a type of the document's own."""
+    own = generic.DictionaryObject({generic.pdf_name("/Type"): generic.pdf_name("/" + MARK.decode())})
+    writer.root["/Own"] = writer.add_object(own)
+    writer.update_root()
+
+
+def _strange_value(writer: IncrementalPdfFileWriter) -> None:
+    """Fill a signature field that is named by the document with something that is no signature."""
+    field = generic.DictionaryObject({generic.pdf_name("/FT"): generic.pdf_name("/Sig")})
+    field[generic.pdf_name("/T")] = generic.pdf_string(MARK.decode())
+    field[generic.pdf_name("/V")] = writer.add_object(generic.pdf_string(MARK.decode()))
+    writer.root["/AcroForm"]["/Fields"].append(writer.add_object(field))
+    writer.update_container(writer.root["/AcroForm"]["/Fields"])
+
+
+def _names_theirs() -> bytes:
+    return seal(PDF, pki=ELSE, field_name=MARK.decode())
+
+
+TYPED = revise(PDF, _own_object)
+
+
+@pytest.mark.parametrize(
+    ("make", "original"),
+    [
+        (lambda: seal(PDF).replace(b" 00000 n", b" " + MARK + b" n"), PDF),
+        (lambda: seal(_names_theirs(), before=seal_pdfs.replace_content), _names_theirs()),
+        (lambda: seal(revise(PDF, seal_pdfs.add_text_field), before=_strange_value), FORM),
+        (lambda: seal(TYPED, before=_retitled), TYPED),
+    ],
+    ids=["cross-references", "field-name", "field-filled", "type"],
+)
+def test_no_report_quotes_the_document(
+    tmp_path: Path, anchor: Path, make: Callable[[], bytes], original: bytes
+) -> None:
+    """What came back damaged fails, and the report holds no word of it, though pyHanko's exceptions do."""
+    sealed = tmp_path / "sealed.pdf"
+    sealed.write_bytes(make())
+    assert MARK in sealed.read_bytes()
+    for expected in (expect(original, anchor), expect(original, anchor, original_size_bytes=None)):
+        report = verify_seal(sealed, expected)
+        assert not expected.original_size_bytes or report.first_failure is not None
+        assert MARK.decode() not in str(report.checks)
 
 
 def test_what_cannot_be_looked_at_is_not_reached(tmp_path: Path, anchor: Path) -> None:

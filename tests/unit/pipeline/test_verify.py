@@ -1,5 +1,6 @@
 """The checks of a sealed PDF in a child process: whatever goes wrong, it is not published."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -7,7 +8,7 @@ import pytest
 
 from documents import NOW, document
 from sealdrop.config import Account
-from sealdrop.model import Check, CheckName, CheckOutcome, Verification
+from sealdrop.model import Check, CheckName, CheckOutcome, Timestamp, Verification
 from sealdrop.pdf.jail import Jail, JailLimitExceeded, Limit
 from sealdrop.pdf.reader import TEXT_CHARACTERS
 from sealdrop.pdf.seal import Expectation
@@ -21,12 +22,15 @@ ACCOUNT = Account(
 )
 
 
-class ScriptedJail:
-    """A jail whose calls go beyond a limit a few times and then return a report, empty if nothing is said."""
+COMPLETE = Verification(tuple(Check(name, CheckOutcome.PASSED, "looked at") for name in CheckName), signed_at=NOW)
 
-    def __init__(self, failures: int, *checks: Check) -> None:
+
+class ScriptedJail:
+    """A jail whose calls go beyond a limit a few times and then return a report."""
+
+    def __init__(self, failures: int, report: Verification = COMPLETE) -> None:
         self.failures = failures
-        self.checks = checks
+        self.report = report
         self.expected: Expectation | None = None
 
     def run(self, _function: object, _path: Path, expected: Expectation) -> Verification:
@@ -35,7 +39,7 @@ class ScriptedJail:
         if self.failures:
             self.failures -= 1
             raise JailLimitExceeded(Limit.MEMORY, "more than 1024 MiB")
-        return Verification(checks=self.checks)
+        return self.report
 
 
 def _verify(jail: ScriptedJail, **changes: object) -> Verification:
@@ -54,8 +58,8 @@ def test_a_pdf_that_cannot_be_examined_fails_the_first_check() -> None:
 
 def test_what_a_child_says_is_cut_short() -> None:
     """A child that an answer has taken over does not fill the ledger with its words."""
-    (check,) = _verify(ScriptedJail(0, Check(CheckName.PREFIX, CheckOutcome.FAILED, "x" * 100_000))).checks
-    assert (check.name, check.outcome, len(check.detail)) == (CheckName.PREFIX, CheckOutcome.FAILED, TEXT_CHARACTERS)
+    endless = replace(COMPLETE, checks=tuple(replace(check, detail="x" * 100_000) for check in COMPLETE.checks))
+    assert {len(check.detail) for check in _verify(ScriptedJail(0, endless)).checks} == {TEXT_CHARACTERS}
 
 
 def test_one_trouble_is_forgiven() -> None:
@@ -63,7 +67,27 @@ def test_one_trouble_is_forgiven() -> None:
     jail = ScriptedJail(1)
     with pytest.raises(JailLimitExceeded):
         _verify(jail)
-    assert _verify(jail, suspect=True).checks == ()
+    assert _verify(jail, suspect=True) == COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("report", "detail"),
+    [
+        (replace(COMPLETE, checks=()), "not complete"),
+        (replace(COMPLETE, checks=COMPLETE.checks[:-1]), "not complete"),
+        (replace(COMPLETE, checks=COMPLETE.checks[::-1]), "not complete"),
+        (replace(COMPLETE, checks=(*COMPLETE.checks, COMPLETE.checks[0])), "not complete"),
+        (replace(COMPLETE, signed_at=NOW.replace(tzinfo=None)), "without a zone"),
+        (replace(COMPLETE, timestamps=(Timestamp("document", NOW.replace(tzinfo=None), "TSA"),)), "without a zone"),
+    ],
+)
+def test_a_report_that_is_not_whole_lets_nothing_pass(report: Verification, detail: str) -> None:
+    """A child that leaves checks out, or says them twice, or a time without a zone, has not verified anything."""
+    found = _verify(ScriptedJail(0, report))
+    assert [check.name for check in found.checks] == list(CheckName)
+    assert found.first_failure is not None
+    assert found.first_failure.name is CheckName.READABLE
+    assert detail in found.first_failure.detail
 
 
 @pytest.mark.parametrize("archive", [True, False])

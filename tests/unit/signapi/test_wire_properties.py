@@ -1,9 +1,11 @@
 """What holds of every answer: content never comes out in other words, and what is well formed is understood whole."""
 
 import base64
+import hashlib
 import json
 import math
 import random
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,22 +55,48 @@ LEAKS = {
     *stretches(DOCUMENT.hex()),
     *stretches(DOCUMENT.hex().upper()),
     *stretches(DOCUMENT.decode("latin-1")),
-    ", ".join(map(str, DOCUMENT[40:50])),
 }
+NUMBERS = " ".join(map(str, DOCUMENT[40:50]))
 
 
 def leaks(text: str) -> list[str]:
     """What of the document is in a text."""
     joined = "".join(text.replace("\\r", "").replace("\\n", "").replace("\\/", "/").split())
-    return [leak for leak in LEAKS if leak in text or leak in joined]
+    pieces = re.sub(r"\\+u00|\\+x|0x|[^A-Za-z0-9+/_-]", "", text.replace("\\/", "/"))
+    numbers = re.findall(r"[0-9]+", text)
+    return [
+        *(leak for leak in LEAKS if leak in text or leak in joined or leak in pieces),
+        *(each for each in (numbers, numbers[::2], numbers[1::2]) if NUMBERS in " ".join(each)),
+    ]
+
+
+def pieces(size: int) -> list[str]:
+    """The document in base64, in pieces."""
+    encoded = base64.b64encode(DOCUMENT).decode()
+    return [encoded[at : at + size] for at in range(0, len(encoded), size)]
 
 
 @st.composite
 def spellings(draw: st.DrawFn) -> str:
     """The document as a service might spell it in a text: base64 in lines of any length, hexadecimal, or as it is."""
-    kind = draw(st.sampled_from(["base64", "urlsafe", "hex", "HEX", "plain", "quoted"]))
+    kind = draw(st.sampled_from(["base64", "urlsafe", "hex", "HEX", "plain", "quoted", "pieces", "pairs", "numbers"]))
     if kind == "plain":
         return DOCUMENT.decode("latin-1")
+    if kind == "pieces":
+        size, separator = (
+            draw(st.sampled_from([4, 8, 12, 16, 32, 60, 64])),
+            draw(st.sampled_from([",", ", ", ";", '","'])),
+        )
+        return separator.join(pieces(size))
+    if kind == "pairs":
+        before, between = draw(
+            st.sampled_from([("", " "), ("", ":"), ("", ", "), ("%", ""), ("\\u00", ""), ("\\x", ""), ("0x", ", ")])
+        )
+        return between.join(f"{before}{byte:02x}" for byte in DOCUMENT)
+    if kind == "numbers":
+        return draw(
+            st.sampled_from([str(list(DOCUMENT)), " ".join(map(str, DOCUMENT)), "37;" + ";".join(map(str, DOCUMENT))])
+        )
     spelled = {
         "base64": base64.b64encode(DOCUMENT).decode(),
         "urlsafe": base64.urlsafe_b64encode(DOCUMENT).decode(),
@@ -88,10 +116,25 @@ words = st.text(st.characters(codec="utf-8"), max_size=12)
 said = st.builds("{}: {} {}".format, words, spellings(), words)
 
 
+IN_PIECES: list[JsonValue] = [
+    list(DOCUMENT),
+    [list(DOCUMENT[at : at + 48]) for at in range(0, len(DOCUMENT), 48)],
+    [{"byte": byte} for byte in DOCUMENT],
+    {str(at): byte for at, byte in enumerate(DOCUMENT)},
+    [str(byte) for byte in DOCUMENT],
+    [f"{byte:02x}" for byte in DOCUMENT],
+    *([*pieces(size)] for size in (4, 12, 32, 60, 64)),
+    [{"line": piece, "next": None} for piece in pieces(64)],
+    dict.fromkeys(pieces(60)),
+    {str(at): piece for at, piece in enumerate(pieces(64))},
+    [[piece, "."] for piece in pieces(20)],
+]
+
+
 @st.composite
 def wrapped(draw: st.DrawFn) -> JsonValue:
     """A value that holds the document somewhere: in a text, in its bytes as numbers, below other names."""
-    value: JsonValue = draw(said | st.just(list(DOCUMENT)))
+    value: JsonValue = draw(said | st.sampled_from(IN_PIECES))
     for _ in range(draw(st.integers(0, 3))):
         name = draw(words | st.sampled_from(["signedContent", "toSignContent", "document"]))
         value = draw(st.sampled_from([[value], [1, value], {name: value}, {"a": None, name: value}]))
@@ -145,12 +188,40 @@ def test_words_are_kept_and_content_is_not(text: str) -> None:
         "unknown request 20261123-00112233aabbccdd-1",
         "externalSignatureRequestId 6ba7b810-9dad-11d1-80b4-00c04fd430c8 signatureRequestId 12345678901234567890",
         "sha256 " + "ab" * 32 + " is not " + "cd" * 32,
+        "sha512 " + hashlib.sha512(b"a").hexdigest() + " sha384 " + hashlib.sha384(b"a").hexdigest(),
+        "sha1 " + hashlib.sha1(b"a").hexdigest() + " " + hashlib.sha1(b"b").hexdigest(),  # noqa: S324
+        "see https://signapi.example/centralized/operations/signature/request/status/documentation/errors",
+        "no /var/lib/signapi/centralized/operations/signature/requests/of/2026/november/documents",
+        "it is the 1st of 20 files, and of 37 pages 12 are in, 4 out: 2026-11-24 10:55:00, ab:cd:ef:01:23:45",
         "signatureOptions characteristically incomprehensible internationalization misunderstandings",
     ],
 )
 def test_words_that_are_no_content_stay(text: str) -> None:
     """Identifiers, digests and long words are what a message is for."""
     assert clean(text) == text
+
+
+def test_what_was_understood_stays_in_the_evidence() -> None:
+    """Identifiers that are long, alike and many are no content: they stand beside the evidence, too."""
+    names = [hashlib.sha512(bytes([number])).hexdigest() + "-" * number for number in range(20)]
+    answer: dict[str, JsonValue] = {
+        "signatureRequestId": "9" * 100,
+        "status": "SIGNED",
+        "archives": [{"archiveId": name, "archiverName": "archiver"} for name in names],
+        "copy": {"ids": [*names], "sha512": hashlib.sha512(b"a").hexdigest()},
+    }
+    read = parse_status(answer, PLACES)
+    assert [each.identifier for each in read.archive_ids] == names
+    assert read.answer == answer
+
+
+def test_what_is_in_pieces_is_cut_where_it_stands() -> None:
+    """Beside it all stays: only an answer that is itself the pieces loses all but its identifiers."""
+    good: dict[str, JsonValue] = {"signatureRequestId": "1", "status": "SIGNED", "more": "words"}
+    for value in IN_PIECES:
+        assert parse_status({**good, "document": value}, PLACES).answer == {**good, "document": "[...]"}
+    fields: dict[str, JsonValue] = {f"line {at}": piece for at, piece in enumerate(pieces(64))}
+    assert parse_status({**good, **fields}, PLACES).answer == {"signatureRequestId": "1", "[...]": "[...]"}
 
 
 identifiers = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20) | st.integers(-(10**15), 10**15)
