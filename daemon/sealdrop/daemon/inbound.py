@@ -142,6 +142,7 @@ class InboundWorker:
                 sleep_s = self._interrupted()
             except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
                 self._log.error(EventName.WORKER_TROUBLED, worker=self._thread.name, error=str(error), exc_info=True)
+                self._unreachable(error)
                 sleep_s = self._interrupted()
             if sleep_s > 0:
                 self._woken.wait(sleep_s)

@@ -199,6 +199,24 @@ def test_a_folder_that_is_away_is_no_files_doing(tmp_path: Path, monkeypatch: py
     assert len(running.log.events("file_not_taken")) == 1
 
 
+def test_a_worker_that_fails_unforeseen_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody thought of is a trouble of the folder while it lasts, and the folder goes on after it."""
+    monkeypatch.setattr(module, "TROUBLED_SLEEP_S", 0.05)
+    with intake(tmp_path, folder=QUICK) as running:
+        with monkeypatch.context() as breaking:
+
+            def broken(*_: object, **__: object) -> None:
+                raise ValueError("nobody thought of this")
+
+            breaking.setattr(running.worker._standing, "load", broken)
+            (running.inbound / "a.pdf").write_bytes(_pdf(1))
+            _started(running)
+            until(lambda: [each.subject for each in running.ledger.troubles()] == ["folder invoices inbound"])
+            assert running.taken == []
+        until(lambda: len(running.taken) == 1)
+        until(lambda: running.ledger.troubles() == ())
+
+
 def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
     """A link in the place of a sub-folder leads nobody to a file outside, whichever of listing and events names it."""
     outside = tmp_path / "outside"
