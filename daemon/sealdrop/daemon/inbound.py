@@ -291,6 +291,7 @@ class InboundWorker:
                 self._complaints.tell(path, unfit.reason, unfit.detail, identity)
                 return None
             if self._standing.recognises(path, identity):
+                self._sightings.forget(path)
                 return None
             seen = self._sightings.complete(path, now=now, hinted=hinted)
         except BlockingIOError:
@@ -305,9 +306,12 @@ class InboundWorker:
                 self._complaints.tell(path, Reason.FILE_CHANGED, "it has not been complete for a long time")
             return None
         if any(document.identity == seen for document in batch):
+            self._sightings.forget(path)
             return None  # it was renamed since it was copied
-        # What a file claims and does not hold (holes) takes no room in the spool either.
-        return self._take_if_room(path, seen, min(status.st_size, status.st_blocks * BLOCK_BYTES))
+        # What a file claims and does not hold (holes) takes no room in the spool either, nor does what is not taken:
+        # its sender is to be told why, not to wait for room that there may never be.
+        need_bytes = 0 if unfit is not None else min(status.st_size, status.st_blocks * BLOCK_BYTES)
+        return self._take_if_room(path, seen, need_bytes)
 
     def _tell_of(self, path: Path, error: OSError) -> None:
         """Take note that a file has gone, or say that it cannot be read.
