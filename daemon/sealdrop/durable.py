@@ -41,6 +41,30 @@ class Readable(Protocol):
         """Return up to ``size`` bytes, none at the end."""
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Have an OSError of the block name ``path`` if it names nothing, as those of reads, writes and flushes do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class Named:
+    """An open file whose errors name it: so a copy that fails says which of the two sides it was."""
+
+    def __init__(self, file: Readable, path: Path) -> None:
+        self._file = file
+        self._path = path
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes, none at the end."""
+        with naming(self._path):
+            return self._file.read(size)
+
+
 def is_temporary(name: str) -> bool:
     """Return whether ``name`` (a file name, no path) is one that this module makes."""
     return name.startswith(TEMPORARY_PREFIX) and name.endswith(TEMPORARY_SUFFIX)
@@ -232,7 +256,7 @@ def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 
             file.write(content)
         else:
             with content.open("rb") as source:
-                _, copied = copy_hashed(source, file)
+                _, copied = copy_hashed(Named(source, content), file)
             if sha256 not in (None, copied):
                 raise Retryable(f"{content} is not what it was, so it is not published: its SHA-256 is {copied}")
         _share(file.fileno(), final.parent, mode=final.parent.stat().st_mode & 0o060 | 0o600)

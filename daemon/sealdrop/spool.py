@@ -18,6 +18,11 @@ from sealdrop.model import DocumentId, Sha256
 _DOCUMENT_ID = re.compile(r"[0-9]{8}-[0-9a-f]{16}")
 
 
+def is_document_id(name: str) -> bool:
+    """Return whether ``name`` has the form of a document's ID: names in folders are given by anybody."""
+    return _DOCUMENT_ID.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Spool:
     """The spool below ``root``; every path in it follows from a document's ID."""
@@ -64,5 +69,5 @@ class Spool:
     def documents(self) -> Iterator[DocumentId]:
         """Yield the IDs that have a folder here; anything else that lies here is none of our business."""
         for folder in self.root.glob("??/*"):
-            if _DOCUMENT_ID.fullmatch(folder.name) and folder == self.folder(DocumentId(folder.name)):
+            if is_document_id(folder.name) and folder == self.folder(DocumentId(folder.name)):
                 yield DocumentId(folder.name)

@@ -7,7 +7,7 @@ notice is found again after a restart, and removed once its file was taken or ha
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -60,6 +60,7 @@ class Complaints:
         self._over: dict[str, None] = {}
         self._lines = 0
         self._try_at = float("-inf")
+        self._try_name_at: dict[str, float] = {}  # those that failed while others did not: they keep nobody waiting
         self._sweep = 0
         self._has_told_of_more = False
 
@@ -145,26 +146,60 @@ class Complaints:
         now = self._clock.monotonic()
         if not (self._unwritten or self._over) or now < self._try_at:
             return False
-        names = list(islice(self._unwritten, BATCH))
-        over = list(islice(self._over, BATCH))
+        names, over = self._ready(self._unwritten, now), self._ready(self._over, now)
+        if not (names or over):
+            return False
         try:
             self._keep([_to_line(name, self._told[name]) for name in names])
-            for name in names:
-                self._write(name)
-                self._unwritten.pop(name)
-            for name in over:
-                notice.remove(self._rejected, name, notice.token_of(self._folder, name))
+            written, one_error = self._each(names, self._write, self._unwritten, now)
+            removed, other_error = self._each(over, self._remove, self._over, now)
             # If we crash before this, the next start finds that the file is not there and removes its notice again.
-            self._keep([_to_line(name, None) for name in over])
-            for name in over:
-                self._over.pop(name)
+            self._keep([_to_line(name, None) for name in removed])
         except OSError as error:
             self._try_at = now + PAUSE_S
             self._troubled(error)
             return False
-        event = EventName.FOLDER_WRITABLE
-        self._troubles.over(self._subject, event, folder=self._folder, place="notices", path=str(self._rejected))
-        return bool(self._unwritten or self._over)
+        for name in written:
+            self._unwritten.pop(name)
+        for name in removed:
+            self._over.pop(name)
+        failure = one_error or other_error
+        if failure is not None:
+            self._troubled(failure)
+            if not (written or removed):
+                self._try_at = now + PAUSE_S
+                return False
+        elif not self._try_name_at:
+            event = EventName.FOLDER_WRITABLE
+            self._troubles.over(self._subject, event, folder=self._folder, place="notices", path=str(self._rejected))
+        return bool(self._ready(self._unwritten, now) or self._ready(self._over, now))
+
+    def _ready(self, waiting: dict[str, None], now: float) -> list[str]:
+        """Return the first of those that may be tried now."""
+        return list(islice((name for name in waiting if self._try_name_at.get(name, now) <= now), BATCH))
+
+    def _each(
+        self, names: Sequence[str], work: Callable[[str], None], waiting: dict[str, None], now: float
+    ) -> tuple[list[str], OSError | None]:
+        """Do ``work`` for each; return those for which it was done, and what went wrong with one of the others.
+
+        These wait behind all others, and a while: one that cannot be had must not keep the rest from being written.
+        """
+        done, failed = list[str](), None
+        for name in names:
+            try:
+                work(name)
+            except OSError as error:
+                failed = error
+                self._try_name_at[name] = now + PAUSE_S
+                waiting[name] = waiting.pop(name)
+            else:
+                self._try_name_at.pop(name, None)
+                done.append(name)
+        return done, failed
+
+    def _remove(self, name: str) -> None:
+        notice.remove(self._rejected, name, notice.token_of(self._folder, name))
 
     def _keep(self, lines: Sequence[str]) -> None:
         if self._lines > len(self._told) + MAX_LINES:

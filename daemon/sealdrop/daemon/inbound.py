@@ -138,12 +138,13 @@ class InboundWorker:
             except Fatal:
                 raise
             except (OSError, Retryable) as error:
-                self._unreachable(error)
+                self._unreachable(str(error))
                 sleep_s = self._interrupted()
             except Exception as error:  # noqa: BLE001 - the folder's only worker must go on
                 self._log.error(
                     EventName.WORKER_TROUBLED, worker=self._thread.name, error=one_line(error), exc_info=True
                 )
+                self._unreachable(one_line(error))
                 sleep_s = self._interrupted()
             if sleep_s > 0:
                 self._woken.wait(sleep_s)
@@ -292,6 +293,7 @@ class InboundWorker:
                 self._complaints.tell(path, unfit.reason, unfit.detail, identity)
                 return None
             if self._standing.recognises(path, identity):
+                self._sightings.forget(path)
                 return None
             seen = self._sightings.complete(path, now=now, hinted=hinted)
         except BlockingIOError:
@@ -306,9 +308,12 @@ class InboundWorker:
                 self._complaints.tell(path, Reason.FILE_CHANGED, "it has not been complete for a long time")
             return None
         if any(document.identity == seen for document in batch):
+            self._sightings.forget(path)
             return None  # it was renamed since it was copied
-        # What a file claims and does not hold (holes) takes no room in the spool either.
-        return self._take_if_room(path, seen, min(status.st_size, status.st_blocks * BLOCK_BYTES))
+        # What a file claims and does not hold (holes) takes no room in the spool either, nor does what is not taken:
+        # its sender is to be told why, not to wait for room that there may never be.
+        need_bytes = 0 if unfit is not None else min(status.st_size, status.st_blocks * BLOCK_BYTES)
+        return self._take_if_room(path, seen, need_bytes)
 
     def _tell_of(self, path: Path, error: OSError) -> None:
         """Take note that a file has gone, or say that it cannot be read.
@@ -408,8 +413,8 @@ class InboundWorker:
             if "/" in document.name and len(self._emptied) < MAX_EMPTY:
                 self._emptied |= {self._folder.inbound / parent for parent in PurePosixPath(document.name).parents}
 
-    def _unreachable(self, error: Exception) -> None:
+    def _unreachable(self, error: str) -> None:
         path = str(self._folder.inbound)
         text = f"nothing can be taken over from {path}: {error}"
         event = EventName.FOLDER_UNREACHABLE
-        self._troubles.tell(self._subject, text, event, folder=self.name, path=path, error=str(error))
+        self._troubles.tell(self._subject, text, event, folder=self.name, path=path, error=error)

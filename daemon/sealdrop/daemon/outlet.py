@@ -92,6 +92,10 @@ class Outlet:
         self._well()
         return result
 
+    def forget(self, document: DocumentId) -> None:
+        """Take note that the document has not to be written any more: it no longer says that something is wrong."""
+        self._failing.discard(document)
+
     def _check(self) -> None:
         self._mount.check()
         with os.scandir(self._path):

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
+from sealdrop.durable import naming
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
@@ -190,7 +192,10 @@ class LocalStages:
         if document.state is State.VERIFIED:
             name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound))
             if document.retries:
-                clear_failed(document, sealed, folder.failed)
+                # It is published, and only that counts: what cannot be cleared away there is untidy, and no reason to
+                # keep the document from being on record as delivered.
+                with suppress(OSError):
+                    clear_failed(document, sealed, folder.failed)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
@@ -210,6 +215,7 @@ class LocalStages:
         outlet = self.outlets[document.folder, State.FAILED]
         twin = self.ledger.twin_of(document) if folder.duplicates != "seal-again" else None
         if twin is not None:
+            outlet.forget(document.id)
             detail = f"the same content was dropped again, as document {twin.id}, which is {twin.state}"
         elif not outlet.write(document.id, lambda: self._fetch(document, folder.failed)):
             detail = f"its original no longer stands in the failed folder as {document.published_name!r}"
@@ -231,7 +237,8 @@ class LocalStages:
         return replace(step, after=replace(step.after, due_at=None))
 
     def _fetch(self, document: Document, failed: Path) -> bool:
-        self.spool.make(document.id)
+        with naming(self.spool.folder(document.id)):
+            self.spool.make(document.id)
         return fetch_back(document, self.spool.original(document.id), failed)
 
 

@@ -19,7 +19,7 @@ from sealdrop.model import Document, FileIdentity
 from sealdrop.pipeline import intake
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.pipeline.watch import list_leftovers
-from sealdrop.spool import Spool
+from sealdrop.spool import Spool, is_document_id
 
 
 class Standing:
@@ -42,12 +42,11 @@ class Standing:
         for document in self._ledger.originals_standing(folder):
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
-            cut_off = self._ledger.get(intake.document_of(aside.name))
+            document_id = intake.document_of(aside.name)
+            # Anybody can give a file such a name, with anything in it that no ledger can be asked for.
+            cut_off = self._ledger.get(document_id) if is_document_id(document_id) else None
             if cut_off is not None and self._may_go(cut_off):
-                try:
-                    intake.finish_removal(aside, cut_off.name, cut_off.identity)
-                except OSError as error:
-                    self._complain(cut_off, error)
+                self._finish_removal(aside, cut_off)
 
     def remove(self, documents: Sequence[Document]) -> None:
         """Remove the originals of documents that were put on record this instant; remember those that stay."""
@@ -86,6 +85,15 @@ class Standing:
                 self._log.info(EventName.ORIGINAL_RECOGNISED, document=document.id, name=name)
                 self._forget([document])
         return True
+
+    def _finish_removal(self, aside: Path, document: Document) -> None:
+        try:
+            removal = intake.finish_removal(aside, document.name, document.identity)
+        except OSError as error:
+            self._complain(document, error)
+            return
+        if removal is intake.Removal.REMOVED:  # durably: the same file may be dropped again from now on
+            self._forget([document])
 
     def _find(self, path: Path, identity: FileIdentity) -> Document | None:
         alike = self._known.get((identity.size_bytes, identity.mtime_ns))

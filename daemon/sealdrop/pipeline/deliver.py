@@ -1,8 +1,9 @@
 """Publishing: the sealed PDF and its receipt, or the original and its reason; and fetching back what was given back.
 
 The PDF first, the receipt last: the receipt is the sign that a document is complete. Nothing is ever overwritten: a
-name that is taken by something else gets the document's short ID, and where its sub-folder cannot be made (a file or a
-link stands in its place, the path is too long, the file system knows no such names) the document's ID is its name.
+name that is taken by something else gets the document's short ID, and where its sub-folder cannot be made or used (a
+file or a link stands in its place, the path is too long, the file system knows no such names, the service may not write
+into it) the document's ID is its name.
 
 If we crash anywhere here, the same call is made again. It knows its own files again, a PDF by its digest and its
 companions by the document's ID in them, and goes on from there under the same name, even if another has become free.
@@ -20,11 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from sealdrop.durable import (
+    Named,
     copy_hashed,
     flush,
     fsync_folder,
     hash_file,
     make_subfolder,
+    naming,
     publish_new,
     tagged_name,
     temporary_file,
@@ -32,7 +35,7 @@ from sealdrop.durable import (
 )
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.model import Document, Sha256
-from sealdrop.pipeline.below import open_regular
+from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.receipt import (
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
@@ -53,6 +56,7 @@ COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 _NOT_THIS_NAME = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
+_NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,33 +129,36 @@ def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
     Raises:
         OSError: it cannot be read, copied or removed; what was in ``copy`` or in the folder is still there.
     """
-    standing = failed / (document.published_name or document.name)
-    if not copy.exists() and not _copy_back(document, standing, copy):
+    if not copy.exists() and not _copy_back(document, failed, copy):
         return False
     # If we crash from here on, the copy is all that is needed.
     for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
-        _remove(document, standing, Piece(suffix, document.id.encode()))
-    _remove(document, standing, Piece("", copy, document.sha256))
+        _remove(document, failed, Piece(suffix, document.id.encode()))
+    _remove(document, failed, Piece("", copy, document.sha256))
     return True
 
 
-def _copy_back(document: Document, standing: Path, copy: Path) -> bool:
+def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
+    name = _published(document)
     try:
-        status = os.lstat(standing)
-        if not stat.S_ISREG(status.st_mode) or status.st_size != document.size_bytes:
-            return False
-        fd = os.open(standing, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with folder_below(failed, name.parent) as folder:
+            status = os.stat(name.name, dir_fd=folder, follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode) or status.st_size != document.size_bytes:
+                return False
+            source = open_regular(name.name, folder=folder)
     except OSError as error:
-        if error.errno == errno.ENOENT or error.errno in _NOT_THIS_NAME:
+        if isinstance(error, FileNotFoundError) or error.errno in _NOT_THIS_NAME:
             return False
         raise
-    with os.fdopen(fd, "rb") as source, temporary_file(copy.parent, mode=0o600) as (target, temporary):
-        _, sha256 = copy_hashed(source, target)
-        if sha256 != document.sha256:
-            return False
-        flush(target)
-        temporary.replace(copy)
-    fsync_folder(copy.parent)
+    # What is not said of the file in the failed folder is the spool's trouble.
+    with source, naming(copy):
+        with temporary_file(copy.parent, mode=0o600) as (target, temporary):
+            _, sha256 = copy_hashed(Named(source, failed / name), target)
+            if sha256 != document.sha256:
+                return False
+            flush(target)
+            temporary.replace(copy)
+        fsync_folder(copy.parent)
     return True
 
 
@@ -163,21 +170,25 @@ def clear_failed(document: Document, sealed: Path, failed: Path) -> None:
     Raises:
         OSError: it cannot be removed.
     """
-    standing = failed / (document.published_name or document.name)
-    _remove(document, standing, Piece(SEALED_SUFFIX + RECEIPT_SUFFIX, document.id.encode()))
-    _remove(document, standing, Piece(SEALED_SUFFIX, sealed, document.sealed_sha256))
+    _remove(document, failed, Piece(SEALED_SUFFIX + RECEIPT_SUFFIX, document.id.encode()))
+    _remove(document, failed, Piece(SEALED_SUFFIX, sealed, document.sealed_sha256))
 
 
-def _remove(document: Document, beside: Path, piece: Piece) -> None:
-    """Remove a piece of the document from where it was published, if it stands there."""
-    path = beside.with_name(beside.name + piece.suffix)
+def _remove(document: Document, failed: Path, piece: Piece) -> None:
+    """Remove a piece of the document from where it was published, if it stands there and not behind a link."""
+    name = _published(document)
+    path = failed / name.with_name(name.name + piece.suffix)
     try:
-        stands = _stands(path, piece, document)
+        stands = _has_folders(failed, name) and _stands(path, piece, document)
     except _Taken:
         return
     if stands:
         path.unlink()
         fsync_folder(path.parent)
+
+
+def _published(document: Document) -> PurePosixPath:
+    return PurePosixPath(document.published_name or document.name)
 
 
 def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[[str], Sequence[Piece]]) -> str:
@@ -196,7 +207,7 @@ def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[
         try:
             _write(document, root, PurePosixPath(name), missing)
         except OSError as error:
-            if error.errno not in _NOT_THIS_NAME:
+            if not _is_the_names(error, PurePosixPath(name)):
                 raise
         else:
             return name
@@ -221,16 +232,37 @@ def _missing(document: Document, root: Path, name: PurePosixPath, pieces: Sequen
         _Taken: something else stands there, or in the place of one of its folders.
     """
     try:
+        if not _has_folders(root, name):
+            return pieces
+        return [each for each in pieces if not _stands(root / name.with_name(name.name + each.suffix), each, document)]
+    except OSError as error:
+        if _is_the_names(error, name):
+            raise _Taken from error
+        raise
+
+
+def _is_the_names(error: OSError, name: PurePosixPath) -> bool:
+    """Whether an error says nothing against other names: a sub-folder that is closed to us closes only itself."""
+    return error.errno in _NOT_THIS_NAME or (error.errno in _NOT_ALLOWED and bool(name.parent.parts))
+
+
+def _has_folders(root: Path, name: PurePosixPath) -> bool:
+    """Return whether the folders of ``name`` are there.
+
+    Raises:
+        _Taken: a link or a file stands in the place of one of them.
+    """
+    try:
         for parent in reversed(name.parents):
             if parent.parts and not stat.S_ISDIR(os.lstat(root / parent).st_mode):
                 raise _Taken
     except FileNotFoundError:
-        return pieces
+        return False
     except OSError as error:
         if error.errno in _NOT_THIS_NAME:
             raise _Taken from error
         raise
-    return [piece for piece in pieces if not _stands(root / name.with_name(name.name + piece.suffix), piece, document)]
+    return True
 
 
 def _stands(path: Path, piece: Piece, document: Document) -> bool:

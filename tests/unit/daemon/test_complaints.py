@@ -1,5 +1,6 @@
 """Why files are left in inbound: told once for each state, also across restarts and cut-off writes."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from sealdrop.daemon.complaints import PAUSE_S, Complaints
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import FileIdentity, Reason
+from sealdrop.receipt import Notice
 
 
 class Place:
@@ -145,6 +147,50 @@ def test_a_rejected_folder_that_is_gone_is_told_and_written_to_later(place: Plac
     _settle(complaints)
     assert place.notices() == ["a.pdf.reason.json"]
     assert place.troubles.present() == ()
+
+
+def test_a_notice_that_cannot_be_written_keeps_no_other_waiting(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that fails is told of and tried again in a while, behind the others; so is one that cannot be removed."""
+    put, remove, refused = module.notice.put, module.notice.remove, {"bad.pdf"}
+
+    def picky_put(rejected: Path, new: Notice) -> bool:
+        if new.name in refused:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return put(rejected, new)
+
+    def picky_remove(rejected: Path, name: str, token: str) -> None:
+        if name in refused:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        remove(rejected, name, token)
+
+    monkeypatch.setattr(module.notice, "put", picky_put)
+    monkeypatch.setattr(module.notice, "remove", picky_remove)
+    monkeypatch.setattr(module, "BATCH", 1)
+    complaints = place.start()
+    for name in ("a.pdf", "bad.pdf", "c.pdf"):
+        _tell(complaints, place.link(name))
+    _settle(complaints)
+    place.clock.go(PAUSE_S)
+    _settle(complaints)
+    assert place.notices() == ["a.pdf.reason.json", "c.pdf.reason.json"]
+    assert [trouble.subject for trouble in place.troubles.present()] == ["folder invoices notices"]
+    refused.clear()
+    place.clock.go(PAUSE_S)
+    _settle(complaints)
+    assert len(place.notices()) == 3
+    assert place.troubles.present() == ()
+    refused.add("a.pdf")
+    complaints.taken("a.pdf")
+    complaints.taken("c.pdf")
+    for _ in range(2):
+        _settle(complaints)
+        place.clock.go(PAUSE_S)
+    assert place.notices() == ["a.pdf.reason.json", "bad.pdf.reason.json"]
+    refused.clear()
+    _settle(complaints)
+    assert place.notices() == ["bad.pdf.reason.json"]
+    assert place.troubles.present() == ()
+    assert complaints._try_name_at == {}
 
 
 def test_their_number_is_bounded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from intakes import Intake, intake
 from sealdrop.daemon import inbound as module
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable
-from sealdrop.model import Document, FileIdentity, Sha256
+from sealdrop.model import Document, FileIdentity, Reason, Sha256
 from sealdrop.pipeline import intake as intake_module
 from sealdrop.pipeline import watch
 from sealdrop.pipeline.watch import GONE, Look
@@ -199,6 +199,24 @@ def test_a_folder_that_is_away_is_no_files_doing(tmp_path: Path, monkeypatch: py
     assert len(running.log.events("file_not_taken")) == 1
 
 
+def test_a_worker_that_fails_unforeseen_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that nobody thought of is a trouble of the folder while it lasts, and the folder goes on after it."""
+    monkeypatch.setattr(module, "TROUBLED_SLEEP_S", 0.05)
+    with intake(tmp_path, folder=QUICK) as running:
+        with monkeypatch.context() as breaking:
+
+            def broken(*_: object, **__: object) -> None:
+                raise ValueError("nobody thought of this")
+
+            breaking.setattr(running.worker._standing, "load", broken)
+            (running.inbound / "a.pdf").write_bytes(_pdf(1))
+            _started(running)
+            until(lambda: [each.subject for each in running.ledger.troubles()] == ["folder invoices inbound"])
+            assert running.taken == []
+        until(lambda: len(running.taken) == 1)
+        until(lambda: running.ledger.troubles() == ())
+
+
 def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> None:
     """A link in the place of a sub-folder leads nobody to a file outside, whichever of listing and events names it."""
     outside = tmp_path / "outside"
@@ -216,6 +234,35 @@ def test_a_sub_folder_that_becomes_a_link_is_not_followed(tmp_path: Path) -> Non
         until(lambda: len(running.taken) == 1)
     assert (outside / "secret.pdf").exists()
     assert [document.name for document in running.taken] == ["good.pdf"]
+
+
+def test_a_file_that_no_folder_accepts_does_not_wait_for_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is too large is called so at once, though there would be no room for it, and nobody waits for any."""
+    monkeypatch.setattr(intake_module, "LARGEST_BYTES", 4096)
+    monkeypatch.setattr(module, "ROOM_SLEEP_S", 0.1)
+    with intake(tmp_path, folder=QUICK) as running:
+        monkeypatch.setattr(running.worker._room, "lacks", lambda need=0: "no room for that" if need > 4096 else None)
+        (running.inbound / "large.pdf").write_bytes(_pdf(1) + b"%" * 8192 + b"%%EOF")
+        _started(running)
+        until(lambda: len(running.log.events("file_not_taken", "disk_low")) > 0)
+        until((tmp_path / "rejected" / "large.pdf.reason.json").exists)
+    assert [line["reason"] for line in running.log.events("file_not_taken")] == [Reason.TOO_LARGE]
+    assert running.log.events("disk_low") == []
+
+
+@pytest.mark.parametrize("how", ["recognised", "renamed in the batch"])
+def test_what_was_taken_over_before_does_not_count_among_those_that_wait(tmp_path: Path, how: str) -> None:
+    """A file that waited and turns out to be one that was taken over leaves its place to a newcomer."""
+    with intake(tmp_path, folder=QUICK) as running:
+        worker, path = running.worker, running.inbound / "a.pdf"
+        path.write_bytes(_pdf(1))
+        first = worker._consider(path, [], hinted=True)
+        assert first is not None
+        if how == "recognised":
+            worker._standing._keep(first)
+        worker._sightings.wait(path, now=0.0)
+        assert worker._consider(path, [first], hinted=True) is None
+        assert worker._sightings.paths() == frozenset()
 
 
 @pytest.mark.parametrize("put", ["pipe", "folder link", "lease"])

@@ -80,6 +80,17 @@ def test_a_small_one_that_fits_says_nothing_of_a_large_one(place: Place) -> None
     assert place.told() == []
 
 
+def test_a_document_that_leaves_unwritten_leaves_no_trouble(place: Place) -> None:
+    """One that could not be written and need not be any more says nothing of the folder from then on."""
+    with pytest.raises(Unwritable):
+        place.outlet.write(LARGE, _full())
+    place.outlet.forget(LARGE)
+    assert place.told() == ["folder invoices outbound"]
+    place.clock.go(LOOK_S)
+    place.outlet.closed_s()
+    assert place.told() == []
+
+
 def test_trouble_with_the_state_directory_is_not_the_folders(place: Place) -> None:
     """A copy in the spool that cannot be read is no reason to call the folder unwritable."""
     with pytest.raises(OSError, match="No space"):

@@ -1,5 +1,6 @@
 """What happens on this machine, where the whole service cannot show it."""
 
+import errno
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from documents import FakeClock, verified
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config, Folder, Service
+from sealdrop.daemon import stages as module
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
@@ -115,3 +117,34 @@ def test_a_retry_goes_to_signapi_with_its_old_identifier(house: House) -> None:
     assert (after.state, after.external_id, after.reason) == (State.SUBMITTING, retrying.external_id, None)
     assert house.spool.original(retrying.id).read_bytes() == ORIGINAL
     assert not place.exists()
+
+
+def test_what_cannot_be_cleared_away_keeps_nothing_from_being_delivered(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed folder that refuses is untidy: the document is published, and on record as delivered."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(module, "clear_failed", refuse)
+    document = house.add(retries=1)
+    house.spool.make(document.id)
+    house.spool.original(document.id).write_bytes(ORIGINAL)
+    content = house.spool.sealed(document.id, document.sealed_sha256)
+    content.write_bytes(ORIGINAL)
+    monkeypatch.setattr(module, "deliver", lambda *_: "invoice.pdf")
+    house.deliver()
+    after = house.ledger.get(document.id)
+    assert after is not None
+    assert after.state is State.DELIVERED
+
+
+def test_a_retry_that_is_overtaken_leaves_no_trouble_behind(house: House) -> None:
+    """The failed folder could not be read for it; once it need not be, that says nothing of the folder any more."""
+    retrying = house.add(**RETRYING, published_name="invoice.pdf")
+    outlet = house.stages.outlets["invoices", State.FAILED]
+    outlet._failing.add(retrying.id)
+    house.add(id=DocumentId("20261123-ffffffffffffffff"), state=State.SEALED, due_at=None)
+    house.deliver()
+    assert outlet._failing == set()

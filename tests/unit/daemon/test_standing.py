@@ -151,6 +151,29 @@ def test_one_bad_leftover_does_not_stop_the_start(place: Place, monkeypatch: pyt
     assert len(place.log.events("original_not_removed")) == 1
 
 
+@pytest.mark.parametrize("name", [b"\xff", b"x", b"20261123-00112233445566zz", b"../a", b""])
+def test_a_planted_leftover_does_not_stop_the_start(place: Place, name: bytes) -> None:
+    """A file that somebody gave the name of a removal that was cut off, of no document, stays; the start goes on."""
+    planted = place.inbound / os.fsdecode(b".sealdrop-" + name.replace(b"/", b"_") + b".tmp")
+    planted.write_bytes(CONTENT)
+    place.taken_over()
+    assert place.recognised(place.started())
+    assert list(place.inbound.iterdir()) == [planted]
+
+
+def test_a_removal_that_is_finished_after_a_crash_is_forgotten(place: Place) -> None:
+    """The same file, with the same time, is another drop once the start has finished the removal."""
+    taken = place.taken_over()
+    path, aside = place.inbound / "a.pdf", place.inbound / f".sealdrop-{taken.id}.tmp"
+    path.rename(aside)
+    standing = place.started()
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+    path.write_bytes(CONTENT)
+    os.utime(path, ns=(taken.identity.mtime_ns, taken.identity.mtime_ns))
+    assert not place.recognised(standing)
+
+
 @pytest.mark.parametrize("fate", ["stands", "went"])
 def test_nothing_is_forgotten_before_its_removal_is_durable(
     place: Place, monkeypatch: pytest.MonkeyPatch, fate: str

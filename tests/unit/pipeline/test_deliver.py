@@ -278,6 +278,34 @@ def test_something_in_the_place_of_a_subfolder(
     assert deliver(verified(name="sub.pdf/deeper/a.pdf"), sealed, outbound) == given
 
 
+@pytest.mark.parametrize("where", ["enter", "write"])
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EPERM])
+def test_a_sub_folder_that_is_closed_to_us_closes_only_itself(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: int
+) -> None:
+    """What may not be entered or written to below outbound gives the document its ID; outbound itself must let us."""
+    (outbound / "sub").mkdir()
+    refusing, lstat, opened = outbound / "sub", os.lstat, os.open
+
+    def refuse(path: Path) -> None:
+        if Path(path).is_relative_to(refusing) and Path(path) != refusing:
+            raise OSError(error, os.strerror(error), str(path))
+
+    def looking(path: Path) -> os.stat_result:
+        refuse(path)
+        return lstat(path)
+
+    def opening(path: Path, *arguments: int, **options: int) -> int:
+        refuse(path)
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "lstat" if where == "enter" else "open", looking if where == "enter" else opening)
+    assert deliver(verified(name="sub/a.pdf"), sealed, outbound) == f"{verified().id}.pdf"
+    refusing = outbound
+    with pytest.raises(PermissionError):
+        deliver(verified(name="sub/b.pdf", id="20261123-00112233445566ff"), sealed, outbound)
+
+
 def test_a_path_that_is_too_long_for_the_outbound_folder(sealed: Path, outbound: Path) -> None:
     """Folders that fitted below inbound and do not fit below outbound are given up for the document's sake."""
     given = deliver(verified(name="/".join(["d" * 200] * 25) + "/a.pdf"), sealed, outbound)
@@ -407,6 +435,50 @@ def test_a_crash_while_fetching_back_is_continued(
             fetch_back(document, copy, failed)
     assert fetch_back(document, copy, failed)
     assert [path.name for path in failed.iterdir()] == ["invoice.pdf.sealed.pdf"]
+
+
+def test_nothing_behind_a_link_is_fetched_back_or_cleared(tmp_path: Path, sealed: Path) -> None:
+    """A link in the place of a sub-folder of the failed folder leads to nothing that is the document's."""
+    original, failed, elsewhere = tmp_path / "original.pdf", tmp_path / "failed", tmp_path / "elsewhere"
+    copy = tmp_path / "spool" / "original.pdf"
+    original.write_bytes(ORIGINAL)
+    for folder in (failed, elsewhere, copy.parent):
+        folder.mkdir()
+    document = verified(**FAILED, name="sub/a.pdf")
+    document = replace(document, published_name=give_back(document, original, sealed, failed))
+    (failed / "sub").rename(elsewhere / "sub")
+    (failed / "sub").symlink_to(elsewhere / "sub")
+    before = sorted((elsewhere / "sub").iterdir())
+    assert not fetch_back(document, copy, failed)
+    copy.write_bytes(ORIGINAL)  # as if a crash had come after it was copied
+    assert fetch_back(document, copy, failed)
+    clear_failed(document, sealed, failed)
+    assert sorted((elsewhere / "sub").iterdir()) == before
+
+
+@pytest.mark.parametrize("direction", ["out", "back"])
+@pytest.mark.parametrize("fault", ["read", "write"])
+def test_a_copy_that_fails_names_the_side_that_failed(
+    tmp_path: Path, sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, direction: str, fault: str
+) -> None:
+    """Reading and writing name no file by themselves, and the spool's trouble must not be taken for the folder's."""
+    document, failed, copy = _failed_before(tmp_path, sealed)
+
+    class Broken:
+        def read(self, _: int, /) -> bytes:
+            raise OSError(errno.EIO, "Input/output error")
+
+    def broken(source: durable.Readable, _: object) -> None:
+        if fault == "write":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        source._file = Broken()  # type: ignore[attr-defined]
+        source.read(1)
+
+    monkeypatch.setattr(durable if direction == "out" else module, "copy_hashed", broken)
+    with pytest.raises(OSError, match=r"Input/output|No space") as caught:
+        deliver(verified(), sealed, outbound) if direction == "out" else fetch_back(document, copy, failed)
+    expected = {("out", "read"): sealed, ("out", "write"): None, ("back", "read"): failed / "invoice.pdf"}
+    assert caught.value.filename == (str(where) if (where := expected.get((direction, fault), copy)) else None)
 
 
 def test_another_sealed_pdf_is_not_cleared(tmp_path: Path, sealed: Path) -> None:
