@@ -13,6 +13,7 @@ answered a sign call for it, nor was ever seen further on; and no call can be un
 Anything else is waited for, and shown.
 
 What goes wrong with one document, whatever it is, is recorded as that document's trouble and holds up no other.
+(Long, because every way that may lead to a second seal is better read in one place.)
 """
 
 import random

@@ -8,6 +8,7 @@ Rules:
 - Identifiers are strings or whole numbers there, always strings here, and short enough to be written anywhere.
 
 What cannot be told from a message: the service's own words may quote a few words of a document in plain text.
+(Long, because what is kept of an answer and what is cut out of it belong together.)
 """
 
 import base64
