@@ -43,6 +43,7 @@ STARTED = "daemon.service.Daemon.start: commit service_started"
 _CONFIG = """
 [service]
 state_dir = "state/daemon"
+min_free_mib = 1
 create_folders = true
 
 [accounts.sandbox]
