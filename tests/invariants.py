@@ -46,8 +46,7 @@ STATES_AFTER: Mapping[str, frozenset[State]] = {
     EventName.DOCUMENT_VALIDATED: frozenset({State.VALIDATED}),
     EventName.DOCUMENT_REJECTED: frozenset({State.REJECTED}),
     EventName.SUBMISSION_INTENDED: frozenset({State.SUBMITTING}),
-    # Straight to waiting where signing was asked for before it failed, and was tried again.
-    EventName.SUBMISSION_CONFIRMED: frozenset({State.SUBMITTED, State.SEALING}),
+    EventName.SUBMISSION_CONFIRMED: frozenset({State.SUBMITTED}),
     EventName.SEAL_INTENDED: frozenset({State.SEALING}),
     EventName.REMOTE_STATUS_CHANGED: frozenset({State.SEALING, State.ARCHIVING}),
     EventName.DOCUMENT_SEALED: frozenset({State.SEALED}),
@@ -349,6 +348,8 @@ def story_problems(document: Document, story: Sequence[TrailEntry]) -> Iterator[
     states = STATES_AFTER[EventName.DOCUMENT_RECEIVED]
     for event in events[1:]:
         reached = STATES_AFTER.get(event, frozenset())
+        if event == EventName.SUBMISSION_CONFIRMED and EventName.DOCUMENT_RETRIED in events:
+            reached |= {State.SEALING}  # signing was asked for before it failed: polling says whether it may be again
         states = frozenset(
             after
             for before in states
