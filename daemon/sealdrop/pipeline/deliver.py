@@ -48,7 +48,6 @@ from sealdrop.receipt import (
 from sealdrop.wording import reason_text
 
 NAME_MAX_BYTES = 255  # of a file name, on the file systems that matter (limits.h, NAME_MAX)
-EXTENSION_MAX_BYTES = 16  # what follows a name's last dot is its extension only if it is short
 SEALED_SUFFIX = ".sealed.pdf"
 COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 

@@ -1,10 +1,10 @@
 """What `sealdrop status` says while SignAPI is away, and after it."""
 
-import time
 from pathlib import Path
 
 from command import sealdrop
-from running import PATIENCE_S, QUICK, drop, quicken, running_daemon, unique
+from disks import until
+from running import QUICK, drop, quicken, running_daemon, unique
 from sealdrop.sandbox.server import Sandbox
 
 
@@ -19,10 +19,7 @@ def test_an_outage_is_said_plainly(directory: Path, invoice: bytes) -> None:
         for number, name in enumerate(names):
             drop(unique(invoice, number), running.folder().inbound, name)
         running.wait_for(lambda: len(running.documents) == 3)
-        deadline = time.monotonic() + PATIENCE_S
-        while not running.log.events("account_unreachable"):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: bool(running.log.events("account_unreachable")))
         ended = sealdrop("status", "--config", config)
         assert ended.code == 0, ended
         assert "Trouble with account sandbox: " in ended.out

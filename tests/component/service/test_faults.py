@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import count, product
@@ -12,8 +11,8 @@ from typing import TypeVar
 import pytest
 
 from command import sealdrop
+from disks import until
 from running import (
-    PATIENCE_S,
     QUICK,
     Running,
     drop,
@@ -98,10 +97,7 @@ def _assert_once(sandbox: Sandbox, running: Running, contents: Sequence[bytes]) 
 
 
 def _until_struck(sandbox: Sandbox, fault_id: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while sandbox.faults.remaining(fault_id):
-        assert time.monotonic() < deadline, "the fault never struck"
-        time.sleep(0.01)
+    until(lambda: not sandbox.faults.remaining(fault_id), "the fault never struck")
 
 
 def _drop_next(running: Running, invoice: bytes, contents: list[bytes]) -> None:
