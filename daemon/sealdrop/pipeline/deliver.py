@@ -130,6 +130,9 @@ def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
     """
     if not copy.exists() and not _copy_back(document, failed, copy):
         return False
+    # Also of a copy that was there: whoever made it may have been cut off before this.
+    with naming(copy.parent):
+        fsync_folder(copy.parent)
     # If we crash from here on, the copy is all that is needed.
     for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
         _remove(document, failed, Piece(suffix, document.id.encode()))
@@ -150,14 +153,12 @@ def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
             return False
         raise
     # What is not said of the file in the failed folder is the spool's trouble.
-    with source, naming(copy):
-        with temporary_file(copy.parent, mode=0o600) as (target, temporary):
-            _, sha256 = copy_hashed(Named(source, failed / name), target)
-            if sha256 != document.sha256:
-                return False
-            flush(target)
-            temporary.replace(copy)
-        fsync_folder(copy.parent)
+    with source, naming(copy), temporary_file(copy.parent, mode=0o600) as (target, temporary):
+        _, sha256 = copy_hashed(Named(source, failed / name), target)
+        if sha256 != document.sha256:
+            return False
+        flush(target)
+        temporary.replace(copy)
     return True
 
 

@@ -496,3 +496,17 @@ def test_what_stands_already_is_made_durable(sealed: Path, outbound: Path, monke
     monkeypatch.setattr(module, "fsync_folder", flushed.append)
     deliver(verified(name="2026/a.pdf"), sealed, outbound)
     assert flushed == [outbound / "2026"]
+
+
+def test_a_copy_that_is_found_is_flushed_before_anything_is_removed(
+    tmp_path: Path, sealed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A try that was cut off after the copy had its name may not have made that durable: the next one does, first."""
+    document, failed, copy = _failed_before(tmp_path, sealed)
+    copy.write_bytes(ORIGINAL)
+    flushed: list[tuple[Path, bool]] = []
+    monkeypatch.setattr(
+        module, "fsync_folder", lambda folder: flushed.append((folder, (failed / "invoice.pdf.reason.txt").exists()))
+    )
+    assert fetch_back(document, copy, failed)
+    assert flushed[0] == (copy.parent, True)
