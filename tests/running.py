@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -166,8 +167,14 @@ def stored(config: Config) -> LedgerReader:
 def leftovers(config: Config) -> list[Path]:
     """Return what should not be there once all documents are over: in inbound, in the spool, temporary names."""
     places = [config.service.state_dir / "spool", *(folder.inbound for folder in config.folders.values())]
-    found = [path for place in places for path in place.rglob("*") if path.is_file()]
+    found = [path for place in places for path in _files(place)]
     for folder in config.folders.values():
         for _, place in folder.places():
-            found += [path for path in place.rglob(".*") if path.is_file()]
+            found += [path for path in _files(place) if path.name.startswith(".")]
     return found
+
+
+def _files(place: Path) -> list[Path]:
+    """Return the files below a folder that the service may be clearing meanwhile, which ``rglob`` does not bear."""
+    found = (Path(parent, name) for parent, _, names in os.walk(place) for name in names)
+    return [path for path in found if path.is_file()]
