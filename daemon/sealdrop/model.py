@@ -348,6 +348,28 @@ class Earlier:
     received_at: datetime
 
 
+class Hold(StrEnum):
+    """Why a document that could be sent is kept waiting on purpose."""
+
+    WINDOW = "window"  # the folder's hours for sealing have not come
+    QUOTA = "quota"  # the folder's daily quota is used up
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a document's sender asked for in its sidecar, within what the folder allows.
+
+    ``keywords`` are added to the folder's own; ``archivers``, if given, stand in place of the folder's; ``seal_text``
+    are lines for the visible seal. ``sha256`` is the sidecar's own digest.
+    """
+
+    sha256: Sha256
+    reference: str | None = None
+    keywords: tuple[str, ...] = ()
+    archivers: tuple[str, ...] | None = None
+    seal_text: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Document:
     """All that is known of one drop.
@@ -360,7 +382,9 @@ class Document:
     and ``archive`` are what was asked of the folder when the document was dropped. ``retries`` counts the times that
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
-    one's name. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
+    one's name. ``wishes`` are its sender's; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
+    in the processed, rejected or failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest
+    record in the audit trail.
     """
 
     id: DocumentId
@@ -396,6 +420,9 @@ class Document:
     retries: int = 0
     suspect: bool = False
     duplicate_of: Earlier | None = None
+    wishes: Wishes | None = None
+    hold: Hold | None = None
+    kept_until: datetime | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 

@@ -44,15 +44,17 @@ from sealdrop.model import (
     Document,
     Earlier,
     FileIdentity,
+    Hold,
     Inspection,
     Reason,
     Remote,
     SealLevel,
     State,
     Verification,
+    Wishes,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -102,7 +104,7 @@ class Report(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification]) -> None:
+    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification | Wishes]) -> None:
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
@@ -175,6 +177,9 @@ document = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
     Column("duplicate_of", Report(Earlier)),
+    Column("wishes", Report(Wishes)),
+    Column("hold", Member(Hold)),
+    Column("kept_until", Moment),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.
@@ -201,6 +206,7 @@ FIXED_FIELDS = (
     "received_at",
     "level",
     "archive",
+    "wishes",
 )
 
 # As text, in the index and in the query alike: SQLite takes a partial index only if it finds the same condition in
@@ -226,6 +232,8 @@ Index(
     sqlite_where=ACTIVE,
     postgresql_where=ACTIVE,
 )
+_KEPT = document.c.kept_until.is_not(None)
+_KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
 _CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
@@ -279,16 +287,26 @@ schema_version = Table("schema_version", metadata, Column("version", Integer, pr
 
 def _to_version_2(connection: Connection) -> None:
     """Documents can be tried again, examined apart and be duplicates; troubles are kept."""
-    for column in ("retries", "suspect", "duplicate_of"):
-        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+    _add_columns(connection, "retries", "suspect", "duplicate_of")
     trouble.create(connection)
     connection.exec_driver_sql(f"DROP INDEX {_CONTENT.name}")
     _CONTENT.create(connection)
 
 
+def _to_version_3(connection: Connection) -> None:
+    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
+    _add_columns(connection, "wishes", "hold", "kept_until")
+    _KEPT_INDEX.create(connection)
+
+
+def _add_columns(connection: Connection, *columns: str) -> None:
+    for column in columns:
+        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+
+
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_version_2}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_version_2, 2: _to_version_3}
 
 
 def check(connection: Connection) -> int | None:

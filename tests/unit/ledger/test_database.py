@@ -244,17 +244,21 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
     assert "Doe" not in str(caught.value.__cause__)
 
 
-VERSION_1_LACKS = ("retries", "suspect", "duplicate_of")
+LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("wishes", "hold", "kept_until")}
 
 
-def test_a_ledger_of_version_1_is_brought_forward(filled: Path, clock: StoppedClock) -> None:
-    """Documents of the first version are there after the step to the second, with what they lack at its default."""
-    for column in VERSION_1_LACKS:
+@pytest.mark.parametrize("version", LACKS)
+def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, version: int) -> None:
+    """Documents of an older version are there after the steps to this one, with what they lack at its default."""
+    execute(filled, "DROP INDEX document_kept")
+    for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
         execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
-    execute(filled, "DROP TABLE trouble")
-    execute(filled, "UPDATE schema_version SET version = 1")
+    if version == 1:
+        execute(filled, "DROP TABLE trouble")
+    execute(filled, f"UPDATE schema_version SET version = {version}")  # noqa: S608 - a number
     with reopen(filled, clock) as ledger:
         documents = ledger.claim(State.RECEIVED, now=clock.now(), limit=100, lease_s=60).documents
         assert {(each.retries, each.suspect, each.duplicate_of) for each in documents} == {(0, False, None)}
+        assert {(each.wishes, each.hold, each.kept_until) for each in documents} == {(None, None, None)}
         assert len(documents) == 50
         assert ledger.troubles() == ()

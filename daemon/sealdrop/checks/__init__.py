@@ -1,0 +1,1 @@
+"""What `sealdrop check` looks at, and what `sealdrop run` refuses to start without."""

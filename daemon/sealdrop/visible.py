@@ -1,0 +1,1 @@
+"""Where a visible seal stands on a page, and what it says."""
