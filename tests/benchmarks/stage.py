@@ -61,8 +61,10 @@ def pdf(size_bytes: int, number: int = 0) -> bytes:
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
-        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
-        b"/Resources << /XObject << /I 5 0 R >> >> >>",
+        (
+            b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 4 0 R "
+            b"/Resources << /XObject << /I 5 0 R >> >> >>"
+        ),
         b"<< /Length 7 >>\nstream\nq /I Do\nendstream",
         b"<< /Type /XObject /Subtype /Image /Width %d /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray "
         b"/Length %d >>\nstream\n%b\nendstream" % (len(noise), len(noise), noise),
