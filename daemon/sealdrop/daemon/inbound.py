@@ -36,6 +36,7 @@ CHUNK = 256  # files of the sweep that are looked at before those come first aga
 LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 2.0
 ROOM_SLEEP_S = 2.0
+PREDECESSOR_LOOK_S = 1.0
 MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
 # What may be so for an instant only: a program that gives a file its name by a second link, or still writes it.
@@ -60,8 +61,15 @@ class InboundWorker:
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
+        *,
+        is_free: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make ready to take files over.
+
+        Nothing is looked at until ``is_free`` says that no earlier worker may be taking files from the same folder.
+        """
         self.name = name
+        self._is_free = is_free
         self._folder: Folder = config.folders[name]
         self._node = node
         self._spool = spool
@@ -162,6 +170,9 @@ class InboundWorker:
         What an event named and what has become due comes first, then a part of the sweep: so the first file is on its
         way, however many lie there, and each is looked at once or twice, however many wait.
         """
+        if not self._is_free():
+            self._stopping.wait(PREDECESSOR_LOOK_S)
+            return 0.0
         self._check_folder()
         if not self._is_loaded:
             self._standing.load(self.name, subfolders=self._folder.subfolders)
