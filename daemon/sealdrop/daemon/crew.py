@@ -18,10 +18,13 @@ from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.outlet import Outlet
+from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.pump import Pump
+from sealdrop.daemon.recorder import one_line
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import Retryable
+from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed
 from sealdrop.model import Document, State
 from sealdrop.schedule import Schedule
@@ -29,6 +32,7 @@ from sealdrop.schedule import Schedule
 LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
 PREDECESSOR_LOOK_S = 1.0
+BEAT_S = 5.0  # between two signs of life of the schedule
 # Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
 OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
 
@@ -45,6 +49,9 @@ class Crew:
         self._lasting = lasting
         self._earlier = tuple(earlier)
         self._schedule = Schedule()
+        self._beat = Progress("schedule", lasting.clock)
+        self._calls: list[Progress] = []
+        self._is_stopped = False
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
         self._inbound: list[InboundWorker] = []
@@ -57,12 +64,16 @@ class Crew:
         self._pumps[0].take_over([document for crew in self._earlier for document in crew.unsettled()])
         for worker in self._workers():
             worker.start()
-        self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
+        self._every(WISHES_S, self._look_for_wishes, "wishes")
+        self._sign_of_life()
+        self._schedule.every(BEAT_S, self._sign_of_life, name="sign of life", alone=True)
         self._schedule.start()
 
     def stop(self) -> None:
         """Take no more work, and return at once; what runs is finished."""
         self._schedule.stop()
+        self._is_stopped = True
+        self._beat.dismiss()
         for worker in self._workers():
             worker.stop()
 
@@ -79,6 +90,10 @@ class Crew:
     def taking_over(self) -> list[str]:
         """Return the names of the folders whose inbound workers have not ended."""
         return [worker.name for worker in self._inbound if not worker.join(0.0)]
+
+    def progress(self) -> list[Progress]:
+        """Return what all workers, and all that is called by the clock, are at."""
+        return [*(worker.progress for worker in self._workers()), *self._calls, self._beat]
 
     def make_up(self) -> None:
         """Let everybody look: everything may be due."""
@@ -97,6 +112,25 @@ class Crew:
             takes = account in (None, document.account) and folder in (None, document.folder)
             if takes and suspect in (None, document.suspect):
                 pump.wake()
+
+    def _sign_of_life(self) -> None:
+        self._beat.expect("the schedule's next sign of life", BEAT_S)
+        if self._is_stopped:
+            self._beat.dismiss()
+
+    def _every(self, seconds: float, call: Callable[[], None], name: str) -> None:
+        """Have something called by the clock that is watched like any worker."""
+        progress = Progress(f"schedule {name}", self._lasting.clock)
+        self._calls.append(progress)
+
+        def watched() -> None:
+            with progress.attended():
+                try:
+                    call()
+                except Exception as error:  # noqa: BLE001 - it is called again
+                    self._lasting.log.error(EventName.WORKER_TROUBLED, worker=progress.name, error=one_line(error))
+
+        self._schedule.every(seconds, watched, name=name)
 
     def _workers(self) -> list[Pump | InboundWorker]:
         return [*self._inbound, *self._pumps]
@@ -154,7 +188,7 @@ class Crew:
             self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
         inbound = self._inbound_worker(name)
         self._inbound.append(inbound)
-        self._schedule.every(self.config.folders[name].sweep_s, inbound.sweep, name=f"sweep {name}")
+        self._every(self.config.folders[name].sweep_s, inbound.sweep, f"sweep {name}")
 
     def _make_account_workers(self, name: str) -> None:
         account, lasting = self.config.accounts[name], self._lasting
@@ -198,10 +232,15 @@ class Crew:
             is_free=partial(self._is_free, name),
         )
 
+    def _going_on(self) -> tuple["Crew", ...]:
+        """Return the earlier crews that have not ended."""
+        self._earlier = tuple(crew for crew in self._earlier if not crew.join(0.0))
+        return self._earlier
+
     def _is_free(self, name: str) -> bool:
         """Whether no earlier worker may still be taking a file over from the folder, or for it."""
         inbound = self.config.folders[name].inbound
-        for crew in self._earlier:
+        for crew in self._going_on():
             for worker in crew.taking_over():
                 other = crew.config.folders[worker].inbound
                 if worker == name or inbound.is_relative_to(other) or other.is_relative_to(inbound):
@@ -210,7 +249,7 @@ class Crew:
 
     def _closed_after_earlier_s(self, name: str, closed_s: Callable[[], float]) -> float:
         """Return for how long a worker must not begin, since an earlier one of its name goes on."""
-        if any(name in crew.working() for crew in self._earlier):
+        if any(name in crew.working() for crew in self._going_on()):
             return PREDECESSOR_LOOK_S
         return closed_s()
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
+from sealdrop.daemon import progress
 from sealdrop.daemon.complaints import Complaints
 from sealdrop.daemon.recorder import Recorder, one_line
 from sealdrop.daemon.room import Room
@@ -71,6 +72,7 @@ class InboundWorker:
         self.name = name
         self._is_free = is_free
         self._folder: Folder = config.folders[name]
+        self.progress = progress.Progress(f"inbound {name}", clock)
         self._node = node
         self._spool = spool
         self._unclaimed = unclaimed
@@ -132,7 +134,8 @@ class InboundWorker:
 
     def _run(self) -> None:
         try:
-            self._work_until_stopped()
+            with self.progress.attended():
+                self._work_until_stopped()
         except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its folder unwatched
             self._on_fatal(error)
         finally:
@@ -142,7 +145,8 @@ class InboundWorker:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                sleep_s = self._round()
+                with self.progress.waiting(str(self._folder.inbound), None, self._unreachable):
+                    sleep_s = self._round()
             except Fatal:
                 raise
             except (OSError, Retryable) as error:
@@ -155,7 +159,8 @@ class InboundWorker:
                 self._unreachable(one_line(error))
                 sleep_s = self._interrupted()
             if sleep_s > 0:
-                self._woken.wait(sleep_s)
+                with self.progress.waiting("files", sleep_s):
+                    self._woken.wait(sleep_s)
 
     def _interrupted(self) -> float:
         """Have everything looked at anew, in a while, whatever wakes us."""
@@ -281,6 +286,7 @@ class InboundWorker:
             for path in paths:
                 if self._stopping.is_set():
                     break
+                progress.step()
                 document = self._consider(path, batch, hinted=path in hinted)
                 if document is not None:
                     batch.append(document)
@@ -409,7 +415,8 @@ class InboundWorker:
         if not batch:
             return
         try:
-            self._recorder.received(batch)
+            with progress.waiting("the ledger", 0.0):
+                self._recorder.received(batch)
         except Exception:
             # A failing disk can leave it open whether the rows are there: only what surely has none is of no use.
             for document in batch:

@@ -97,6 +97,26 @@ def check_waiting(config: Config, ledger: Ledger) -> None:
         raise ConfigurationError(str(config.source), problems)
 
 
+def check_same_service(old: Config, new: Config, ledger: Ledger) -> None:
+    """Pass if what was sent to SignAPI will be asked for where it was sent to.
+
+    Another service would say that it knows nothing of it, and it would be sent there as well, and sealed twice.
+
+    Raises:
+        ConfigurationError: an account's address changes while documents of it are at SignAPI.
+    """
+    problems = []
+    for name in old.accounts.keys() & new.accounts.keys():
+        document = ledger.sent_for(name) if old.accounts[name].base_url != new.accounts[name].base_url else None
+        if document is not None:
+            problems.append(
+                f"accounts.{name}.base_url: documents were sent to {old.accounts[name].base_url} and are not back, "
+                f"{document} for one; let them come back first, or give the new address an account of its own"
+            )
+    if problems:
+        raise ConfigurationError(str(new.source), sorted(problems))
+
+
 def anchor_problems(config: Config, jail: Jail) -> Iterator[str]:
     """Yield what is wrong with trust anchors; each is read in a child process, which is warm then for a document."""
     for name, account in config.accounts.items():
