@@ -63,7 +63,7 @@ class Recorder:
                 "sha256": document.sha256,
             }
             if document.companions:
-                fields["companions"] = {each.kind: each.sha256 for each in document.companions}
+                fields["companions"] = {each.kind.value: each.sha256 for each in document.companions}
             steps.append(Step(None, document, Event(EventName.DOCUMENT_RECEIVED, fields)))
         self.commit(steps)
 
