@@ -110,19 +110,20 @@ def fault_of(document: Document, folder: Folder, copies: Mapping[CompanionKind, 
     Raises:
         OSError: a copy cannot be read, or is gone.
     """
+    name = document.name.rpartition("/")[2]
     # The checksum first: where the content is not what it was to be, nothing else matters.
     for kind in (CompanionKind.CHECKSUM, CompanionKind.SIDECAR):
         if all(companion.kind is not kind for companion in document.companions):
             continue
         said = _read_copy(kind, copies[kind])
         if isinstance(said, CompanionFault):
-            return Finding(INVALID[kind], said.detail)
+            return Finding(INVALID[kind], f"{name}{kind.suffix}: {said.detail}")
         if isinstance(said, Wishes):
             refused = next(_refused(said, folder), None)
             if refused is not None:
-                return Finding(Reason.SIDECAR_INVALID, refused)
+                return Finding(Reason.SIDECAR_INVALID, f"{name}{kind.suffix}: {refused}")
         elif said != document.sha256:
-            detail = f"the checksum file says {said}, the document that came has {document.sha256}"
+            detail = f"{name}{kind.suffix} says {said}, the document that came has {document.sha256}"
             return Finding(Reason.CHECKSUM_MISMATCH, detail)
     return None
 
