@@ -101,7 +101,7 @@ class Drop:
     """A file that was dropped, and how it must end: ``name`` is the path below the folder's inbound.
 
     ``sealed`` and ``archived`` say whether a seal and a deposit were to be made; unless told, they follow from
-    ``state`` and the folder.
+    ``state`` and the folder. ``sidecar`` is what was dropped with it, if anything.
     """
 
     folder: str
@@ -110,6 +110,7 @@ class Drop:
     state: State = State.DELIVERED
     sealed: bool | None = None
     archived: bool | None = None
+    sidecar: bytes = b""
 
     @property
     def sha256(self) -> str:
@@ -195,8 +196,12 @@ def _ledger_problems(config: Config, drops: Sequence[Drop], documents: Sequence[
         if known[key] != due[key]:
             yield f"{known[key]} documents instead of {due[key]} of {key[0]}/{key[1]} ({key[2][:12]})"
     wanted = {drop.sha256: drop.state for drop in drops}
+    sidecars = {drop.sha256: sha256(drop.sidecar) if drop.sidecar else None for drop in drops}
     for document in documents:
         where = f"{document.id} ({document.name})"
+        asked = document.wishes.sha256 if document.wishes is not None else None
+        if asked != sidecars.get(document.sha256):
+            yield f"{where} has not the wishes of its sidecar: {document.wishes}"
         if document.state is not wanted.get(document.sha256):
             yield f"{where} is {document.state}: {document.reason} {document.reason_detail} {document.last_error}"
         if not is_over(document) or document.lease is not None or document.published_name is None:
@@ -229,6 +234,8 @@ def _file_problems(
     suffixes = ["", RECEIPT_SUFFIX] if delivered else ["", REASON_SUFFIX, REASON_TEXT_SUFFIX]
     if not delivered and document.sealed_sha256 is not None:
         suffixes.append(".sealed.pdf")
+    if not delivered and drop.sidecar:
+        suffixes.append(".json")
     pieces = [path.with_name(path.name + suffix) for suffix in suffixes]
     expected.update(pieces)
     if not all(piece.is_file() for piece in pieces):
@@ -241,7 +248,8 @@ def _file_problems(
         yield from _reason_problems(about, document, drop, pieces[1].read_bytes())
         if not pieces[2].read_text():
             yield f"{about}: the reason says nothing to people"
-        if content != drop.content:
+        came = pieces[-1].read_bytes() if drop.sidecar else b""
+        if (content, came) != (drop.content, drop.sidecar):
             yield f"{about}: what came back is not what was dropped"
     if document.sealed_sha256 is not None:
         standing = content if delivered else pieces[3].read_bytes()

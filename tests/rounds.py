@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -71,6 +71,7 @@ rejected = "out/rejected"
 failed = "out/failed"
 sweep_s = 0.5
 settle_s = 0.2
+sidecar = "optional"
 
 [folders.only.seal]
 level = "PAdES_BASELINE_B"
@@ -213,14 +214,17 @@ class Rounds:
         if not inbound.is_dir():  # the service has died before it came to that
             self.start()
             self._wait_for(inbound.is_dir)
+        new = replace(new, sidecar=b'{"reference": "round %d"}' % number)
         path = inbound / name
         path.parent.mkdir()
         _flush(inbound)
-        with path.open("wb") as file:
-            file.write(new.content)
-            file.flush()
-            os.fsync(file.fileno())
-        _flush(path.parent)
+        # The sidecar first: the folder does not require one.
+        for each, content in ((path.with_name(path.name + ".json"), new.sidecar), (path, new.content)):
+            with each.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _flush(path.parent)
         self.drops.append(new)
 
     def try_again(self) -> None:
@@ -233,7 +237,7 @@ class Rounds:
         with Ledger.open(ledger_path(self.config), link=linked, clock=clock) as ledger:
             answer = ask_for_retry(failed.name, self.config, ledger, clock)
         assert answer.accepted, answer.text
-        self.drops[-1] = Drop(failed.folder, failed.name, failed.content)
+        self.drops[-1] = Drop(failed.folder, failed.name, failed.content, sidecar=failed.sidecar)
 
     def _reach(self, death: Death) -> None:
         """Let the service die at a step; some that depend on chance are tried again."""

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sealdrop.errors import ConfigurationError
-from sealdrop.model import Reason, SealLevel
+from sealdrop.model import CompanionKind, Reason, SealLevel
 from sealdrop.places import ConfiguredPath, FileOrCredential, Secret, Table
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -45,6 +45,7 @@ FIXED_RULES = frozenset(
 ARCHIVE_ID_PLACE = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*")
 
 Rule = Literal["reject", "warn", "allow"]
+Companions = Literal["ignore", "optional", "required"]
 Duplicates = Literal["reject", "deliver-again", "seal-again"]
 
 DEFAULT_RULES: Mapping[Reason, Rule] = {
@@ -223,8 +224,15 @@ class Folder(Table):
     settle_s: Seconds = 2.0
     incomplete_s: Seconds = 60.0
     duplicates: Duplicates = "reject"
+    sidecar: Companions = "ignore"
+    checksum: Companions = "ignore"
+    sidecar_archivers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     seal: Seal = Seal()
     validation: Validation = Validation()
+
+    def rule_for(self, kind: CompanionKind) -> Companions:
+        """Return what is done with companions of that kind."""
+        return self.sidecar if kind is CompanionKind.SIDECAR else self.checksum
 
     def places(self) -> Iterator[tuple[str, Path]]:
         """Yield the key and the path of each of the four folders."""

@@ -29,6 +29,7 @@ class EventName(StrEnum):
     # Logged only: nothing about a document has changed.
     ORIGINAL_NOT_REMOVED = "original_not_removed"
     ORIGINAL_RECOGNISED = "original_recognised"
+    OWN_RECORD_REMOVED = "own_record_removed"
     FILE_NOT_TAKEN = "file_not_taken"
     JAIL_CONFINED = "jail_confined"
     DOCUMENT_SET_APART = "document_set_apart"

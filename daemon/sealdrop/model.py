@@ -142,6 +142,14 @@ class Reason(StrEnum):
     FILE_UNREADABLE = "FILE_UNREADABLE"
     FILE_CHANGED = "FILE_CHANGED"
     NAME_INVALID = "NAME_INVALID"
+    COMPANION_ALONE = "COMPANION_ALONE"
+    OWN_RECORD = "OWN_RECORD"
+    # What came with it from its sender, or did not come.
+    CHECKSUM_INVALID = "CHECKSUM_INVALID"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
+    CHECKSUM_MISSING = "CHECKSUM_MISSING"
+    SIDECAR_INVALID = "SIDECAR_INVALID"
+    SIDECAR_MISSING = "SIDECAR_MISSING"
     # The same content was dropped before.
     DUPLICATE = "DUPLICATE"
     # What became of it at the service.
@@ -355,6 +363,35 @@ class Hold(StrEnum):
     QUOTA = "quota"  # the folder's daily quota is used up
 
 
+class CompanionKind(StrEnum):
+    """A file that a producer puts beside a document, to go with it."""
+
+    SIDECAR = "sidecar"
+    CHECKSUM = "checksum"
+
+    @property
+    def suffix(self) -> str:
+        """What is added to the document's name."""
+        return ".json" if self is CompanionKind.SIDECAR else ".sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A companion that was taken over with its document."""
+
+    kind: CompanionKind
+    identity: FileIdentity
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionFault:
+    """What is wrong with a companion's content; ``may_be_unfinished`` if somebody may still be writing it."""
+
+    detail: str
+    may_be_unfinished: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What a document's sender asked for in its sidecar, within what the folder allows.
@@ -382,7 +419,8 @@ class Document:
     and ``archive`` are what was asked of the folder when the document was dropped. ``retries`` counts the times that
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
-    one's name. ``wishes`` are its sender's; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
+    one's name. ``companions`` are the files that were taken over with it, ``wishes`` what its sidecar asks for, None if
+    there is none that can be understood; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
     in the processed, rejected or failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest
     record in the audit trail.
     """
@@ -420,6 +458,7 @@ class Document:
     retries: int = 0
     suspect: bool = False
     duplicate_of: Earlier | None = None
+    companions: tuple[Companion, ...] = ()
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None

@@ -154,7 +154,7 @@ class AccountWorker:
     def _submission(self, document: Document) -> outward.Submission:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
-        seal = self._seal(document).model_copy(update={"level": document.level, "archive": document.archive})
+        seal = outward.asked_of(self._seal(document), document)
         return outward.Submission(document.external_id, self._spool.original(document.id), seal)
 
     def _reconcile(self, document: Document) -> None:

@@ -63,6 +63,8 @@ class Recorder:
                 "size_bytes": document.size_bytes,
                 "sha256": document.sha256,
             }
+            if document.companions:
+                fields["companions"] = {each.kind.value: each.sha256 for each in document.companions}
             steps.append(Step(None, document, Event(EventName.DOCUMENT_RECEIVED, fields)))
         self.commit(steps)
 

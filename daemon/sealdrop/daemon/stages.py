@@ -24,8 +24,19 @@ from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Step
-from sealdrop.model import CHECK_REASONS, CheckName, Document, Finding, Reason, State, Verdict, Verification
+from sealdrop.model import (
+    CHECK_REASONS,
+    CheckName,
+    CompanionKind,
+    Document,
+    Finding,
+    Reason,
+    State,
+    Verdict,
+    Verification,
+)
 from sealdrop.pdf.jail import JailedError, JailLimitExceeded
+from sealdrop.pipeline.companions import fault_of, missing_of
 from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
@@ -107,6 +118,13 @@ class LocalStages:
 
     def _validate(self, document: Document) -> Step:
         folder = self.config.folders[document.folder]
+        fault = fault_of(document, folder, self._companions(document))
+        if fault is not None:
+            return self.recorder.give_up(document, State.REJECTED, fault.code, fault.detail)
+        own_seal = self.ledger.sealed_as(document) if folder.duplicates != "seal-again" else None
+        if own_seal is not None:
+            detail = duplicates.told_of_seal(own_seal)
+            return self.recorder.give_up(document, State.REJECTED, Reason.DUPLICATE, detail)
         match self._beside_earlier(document, folder.duplicates):
             case duplicates.Wait(because):
                 return self._wait_for_earlier(document, because)
@@ -129,6 +147,10 @@ class LocalStages:
         if report.verdict is Verdict.REJECT:
             cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
             return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
+        # After the inspection: what is no PDF is told so, not that its sidecar is missing.
+        missing = missing_of(document, folder)
+        if missing is not None:
+            return self.recorder.give_up(document, State.REJECTED, missing.code, missing.detail, inspection=report)
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
@@ -203,7 +225,9 @@ class LocalStages:
             fields |= {"published_name": name, "archive_ids": archive_ids}
             return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
-        name = outlet.write(document.id, lambda: give_back(document, original, sealed, target))
+        name = outlet.write(
+            document.id, lambda: give_back(document, original, sealed, target, self.spool.companions(document.id))
+        )
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
         return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
 
@@ -242,7 +266,11 @@ class LocalStages:
     def _fetch(self, document: Document, failed: Path) -> bool:
         with naming(self.spool.folder(document.id)):
             self.spool.make(document.id)
-        return fetch_back(document, self.spool.original(document.id), failed)
+        return fetch_back(document, self.spool.original(document.id), failed, self._companions(document))
+
+    def _companions(self, document: Document) -> Mapping[CompanionKind, Path]:
+        """Return where the copies of what came with the document are, or are to be."""
+        return {each.kind: self.spool.companion(document.id, each.kind) for each in document.companions}
 
 
 def _failure(document: Document, report: Verification) -> tuple[Reason | None, str]:

@@ -135,6 +135,18 @@ class LedgerReader:
         """
         return self._first(_of_same_content(one).where(document.c.id != one.id).limit(1))
 
+    def sealed_as(self, content: Document) -> Document | None:
+        """Return the document of the same folder and account whose sealed PDF the ``content`` of this one is.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same_folder = (document.c.folder == content.folder, document.c.account == content.account)
+        # Said twice, for the index: it holds only what is sealed.
+        is_its_seal = (document.c.sealed_sha256 == content.sha256, document.c.sealed_sha256.is_not(None))
+        return self._first(_documents().where(*is_its_seal, *same_folder).order_by(document.c.first_seq).limit(1))
+
     def any_due(self, state: State, now: datetime) -> bool:
         """Return whether a document of that state is due.
 

@@ -41,6 +41,7 @@ from sealdrop.errors import Fatal, LedgerTooNew
 from sealdrop.model import (
     END_STATES,
     GENESIS,
+    Companion,
     Document,
     Earlier,
     FileIdentity,
@@ -99,12 +100,14 @@ class Member(TypeDecorator[StrEnum]):
 
 
 class Report(TypeDecorator[Any]):
-    """A value of the frozen dataclass ``kind``, kept as JSON text."""
+    """A value of ``kind``, a frozen dataclass or several of them, kept as JSON text."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification | Wishes]) -> None:
+    def __init__(
+        self, kind: type[Earlier | Inspection | Remote | Verification | Wishes | tuple[Companion, ...]]
+    ) -> None:
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
@@ -115,7 +118,7 @@ class Report(TypeDecorator[Any]):
         return None if value is None else self._adapter.dump_json(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:
-        """Return the dataclass."""
+        """Return the value."""
         del dialect
         return None if value is None else self._adapter.validate_json(value)
 
@@ -177,6 +180,7 @@ document = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
     Column("duplicate_of", Report(Earlier)),
+    Column("companions", Report(tuple[Companion, ...]), nullable=False, server_default=text("'[]'")),
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
@@ -206,6 +210,7 @@ FIXED_FIELDS = (
     "received_at",
     "level",
     "archive",
+    "companions",
     "wishes",
 )
 
@@ -237,6 +242,11 @@ _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, 
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
 _CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
+# What came out may be dropped where it went in.
+_IS_SEALED = document.c.sealed_sha256.is_not(None)
+_SEALED_CONTENT = Index(
+    "document_sealed_content", document.c.sealed_sha256, sqlite_where=_IS_SEALED, postgresql_where=_IS_SEALED
+)
 Index("document_short_id", document.c.short_id)
 Index("document_file_name", document.c.file_name, document.c.received_at)
 
@@ -294,9 +304,10 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
-    _add_columns(connection, "wishes", "hold", "kept_until")
+    """Documents can have companions and wishes, be held on purpose, and leave files that are removed in time."""
+    _add_columns(connection, "companions", "wishes", "hold", "kept_until")
     _KEPT_INDEX.create(connection)
+    _SEALED_CONTENT.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str) -> None:

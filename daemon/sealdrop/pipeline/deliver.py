@@ -16,9 +16,10 @@ What is copied out of the spool is compared with the digest that was verified be
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from sealdrop.durable import (
     Named,
@@ -34,7 +35,7 @@ from sealdrop.durable import (
     temporary_name,
 )
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Document, Sha256
+from sealdrop.model import CompanionKind, Document, Sha256
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.receipt import (
     REASON_SUFFIX,
@@ -55,6 +56,7 @@ COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 _NOT_THIS_NAME = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
+_NONE: Mapping[CompanionKind, Path] = MappingProxyType({})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
@@ -93,8 +95,12 @@ def _receipt(document: Document, sealed_name: str, suffix: str = "") -> Piece:
     return Piece(suffix + RECEIPT_SUFFIX, to_bytes(receipt_for(document, sealed_name)))
 
 
-def give_back(document: Document, original: Path, sealed: Path, target: Path) -> str:
+def give_back(
+    document: Document, original: Path, sealed: Path, target: Path, companions: Mapping[CompanionKind, Path] = _NONE
+) -> str:
     """Publish the original with the reason why it was not sealed, or not handed out; return the name it was given.
+
+    Its ``companions`` stand beside it as they came, so that all of it can be dropped again.
 
     What the service returned, if anything, stands beside it: it may have been billed, and somebody must judge it. If
     nothing but its archive deposit is missing, it has a receipt that says so.
@@ -105,11 +111,13 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
         Fatal: the document's name leads out of the folder.
     """
     has_sealed, good_seal = sealed.exists(), is_sealed_not_archived(document)
+    came = [each for each in document.companions if each.kind in companions]
 
     def pieces(name: str) -> Sequence[Piece]:
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
             Piece("", original, document.sha256),
+            *(Piece(each.kind.suffix, companions[each.kind], each.sha256) for each in came),
             *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
             *([_receipt(document, f"{name}{SEALED_SUFFIX}", SEALED_SUFFIX)] if has_sealed and good_seal else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
@@ -119,16 +127,20 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
     return _publish(document, target, SEALED_SUFFIX + RECEIPT_SUFFIX, pieces)
 
 
-def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
+def fetch_back(document: Document, copy: Path, failed: Path, companions: Mapping[CompanionKind, Path] = _NONE) -> bool:
     """Have the original that was given back in ``copy`` again, durably, and then remove it with its reason.
 
-    What SignAPI returned, if that stands beside it, is left: nobody knows yet whether it can be had again.
-    Returns False if the original does not stand there any more; then nothing was changed.
+    So its ``companions``, as far as they still stand there: what they asked for is on record. What SignAPI returned, if
+    that stands beside it, is left: nobody knows yet whether it can be had again. Returns False if the original does not
+    stand there any more; then nothing was changed.
 
     Raises:
         OSError: it cannot be read, copied or removed; what was in ``copy`` or in the folder is still there.
     """
-    if not copy.exists() and not _copy_back(document, failed, copy):
+    for each in document.companions:
+        if not companions[each.kind].exists():
+            _copy_back(document, failed, companions[each.kind], each.kind.suffix, each.identity.size_bytes, each.sha256)
+    if not copy.exists() and not _copy_back(document, failed, copy, "", document.size_bytes, document.sha256):
         return False
     # Also of a copy that was there: whoever made it may have been cut off before this.
     with naming(copy.parent):
@@ -136,16 +148,21 @@ def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
     # If we crash from here on, the copy is all that is needed.
     for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
         _remove(document, failed, Piece(suffix, document.id.encode()))
+    for each in document.companions:
+        if companions[each.kind].exists():
+            _remove(document, failed, Piece(each.kind.suffix, companions[each.kind], each.sha256))
     _remove(document, failed, Piece("", copy, document.sha256))
     return True
 
 
-def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
-    name = _published(document)
+def _copy_back(document: Document, failed: Path, copy: Path, suffix: str, size_bytes: int, sha256: Sha256) -> bool:
+    """Have a piece that was given back in ``copy``; return whether it stood there."""
+    published = _published(document)
+    name = published.with_name(published.name + suffix)
     try:
         with folder_below(failed, name.parent) as folder:
             status = os.stat(name.name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != document.size_bytes:
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size_bytes:
                 return False
             source = open_regular(name.name, folder=folder)
     except OSError as error:
@@ -154,8 +171,8 @@ def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
         raise
     # What is not said of the file in the failed folder is the spool's trouble.
     with source, naming(copy), temporary_file(copy.parent, mode=0o600) as (target, temporary):
-        _, sha256 = copy_hashed(Named(source, failed / name), target)
-        if sha256 != document.sha256:
+        _, copied = copy_hashed(Named(source, failed / name), target)
+        if copied != sha256:
             return False
         flush(target)
         temporary.replace(copy)

@@ -9,14 +9,16 @@ ledger keeps one for a document. So even a request that was created twice (an an
 creation) is sealed once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealdrop.config import Seal
-from sealdrop.model import ExternalId, RequestId
+from sealdrop.config import Seal, SealLine, VisibleSeal
+from sealdrop.model import Document, ExternalId, RequestId
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import NewRequest, RequestStatus
+
+LEADING = 1.2  # from one line of text to the next, in sizes of its letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,34 @@ class Submission:
     external_id: ExternalId
     original: Path
     seal: Seal
+
+
+def asked_of(seal: Seal, document: Document) -> Seal:
+    """Return what is asked of SignAPI for the document: what its folder asks for, and its sender's wishes within that.
+
+    What was asked of the folder when the document was dropped counts, not what would be by now. The reference is a
+    keyword too, since nothing else indexes a deposit.
+    """
+    changes: dict[str, object] = {"level": document.level, "archive": document.archive}
+    wishes = document.wishes
+    if wishes is not None:
+        reference = () if wishes.reference is None else (wishes.reference,)
+        changes["keywords"] = tuple(dict.fromkeys((*seal.keywords, *reference, *wishes.keywords)))
+        if wishes.archivers is not None:
+            changes["archivers"] = wishes.archivers
+        if wishes.seal_text and seal.visible is not None:
+            lines = (*seal.visible.lines, *_lines(seal.visible, wishes.seal_text))
+            changes["visible"] = seal.visible.model_copy(update={"lines": lines})
+    return seal.model_copy(update=changes)
+
+
+def _lines(visible: VisibleSeal, texts: Sequence[str]) -> Iterator[SealLine]:
+    """Yield the sender's lines, in the style of the folder's last one and above all of them, the first at the top."""
+    style = visible.lines[-1] if visible.lines else SealLine(text="")
+    top = max((line.y for line in visible.lines), default=-LEADING * style.font_size)
+    for number, text in enumerate(texts):
+        y = top + LEADING * style.font_size * (len(texts) - number)
+        yield style.model_copy(update={"text": text, "y": y})
 
 
 def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ...]:

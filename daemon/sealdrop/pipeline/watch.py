@@ -241,9 +241,16 @@ class Sightings:
         self._keep(path, replace(known, hinted=hinted, look_again=self._look_again(now, known.since)), now)
         return None
 
-    def wait(self, path: Path, *, now: float, delay_s: float | None = None) -> None:
-        """Take note that the file cannot be taken now, whatever it looks like; it is looked at again in a while."""
-        known = self._seen.get(path) or Sighting(None, now, now, hinted=False, look_again=now)
+    def wait(
+        self, path: Path, *, now: float, delay_s: float | None = None, complete: FileIdentity | None = None
+    ) -> None:
+        """Take note that the file cannot be taken now, whatever it looks like; it is looked at again in a while.
+
+        If it was found complete as ``complete``, it is so then, unless it has changed.
+        """
+        known = self._seen.get(path) or Sighting(complete, now, now, hinted=False, look_again=now)
+        if complete is not None and known.identity == complete:
+            known = replace(known, hinted=True)
         self._keep(path, replace(known, look_again=now + (delay_s or self._settle_s)), now)
 
     def _look_again(self, now: float, since: float) -> float:

@@ -244,13 +244,14 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
     assert "Doe" not in str(caught.value.__cause__)
 
 
-LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("wishes", "hold", "kept_until")}
+LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("companions", "wishes", "hold", "kept_until")}
 
 
 @pytest.mark.parametrize("version", LACKS)
 def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, version: int) -> None:
     """Documents of an older version are there after the steps to this one, with what they lack at its default."""
-    execute(filled, "DROP INDEX document_kept")
+    for index in ("document_kept", "document_sealed_content"):
+        execute(filled, f"DROP INDEX {index}")
     for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
         execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
     if version == 1:
@@ -259,6 +260,8 @@ def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, v
     with reopen(filled, clock) as ledger:
         documents = ledger.claim(State.RECEIVED, now=clock.now(), limit=100, lease_s=60).documents
         assert {(each.retries, each.suspect, each.duplicate_of) for each in documents} == {(0, False, None)}
-        assert {(each.wishes, each.hold, each.kept_until) for each in documents} == {(None, None, None)}
+        assert {(each.companions, each.wishes, each.hold, each.kept_until) for each in documents} == {
+            ((), None, None, None)
+        }
         assert len(documents) == 50
         assert ledger.troubles() == ()
