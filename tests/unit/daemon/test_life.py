@@ -253,6 +253,13 @@ class Service:
                 self.in_flight.append((self.clock.elapsed_s + 100.0, apply))
                 self.clock.go(60.0)
                 raise lost
+            case "overtaken" if call == "sign":
+                # Nothing leaves after a call's deadline, which is sooner than anybody else signs: what is late here is
+                # the answer, to a call that has arrived.
+                answer = apply()
+                self.clock.go(LEASE_S + 1)
+                self.overtake()
+                return answer
             case "overtaken":
                 # It takes so long that others claim what this worker has, before it is applied.
                 self.clock.go(LEASE_S + 1)
