@@ -18,12 +18,14 @@ from sealdrop.config import Account, load
 from sealdrop.durable import hash_file
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
+from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.jail import Jail, JailLimits
 from sealdrop.pdf.seal import Expectation, verify_seal
 from sealdrop.receipt import RECEIPT_SUFFIX, Outcome, Receipt, read_receipt
 
 _MARKS = {
     CheckOutcome.PASSED: "[green]✓[/green]",
+    CheckOutcome.WARNED: "[yellow]![/yellow]",
     CheckOutcome.FAILED: "[red]✗[/red]",
     CheckOutcome.NOT_ASKED: "[dim]–[/dim]",
     CheckOutcome.NOT_REACHED: "[red]·[/red]",
@@ -110,6 +112,7 @@ def _expectation(
         not_after=receipt.verified_at,
         archive_ids=receipt.remote.archive_ids,
         archive_asked=receipt.outcome is Outcome.SEALED_AND_ARCHIVED,
+        looks=Looks(receipt.seal.place),
     )
 
 

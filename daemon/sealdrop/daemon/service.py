@@ -30,6 +30,7 @@ from sealdrop.daemon.startup import (
     check_anchors,
     check_folders,
     check_trail,
+    check_visible_seals,
     check_waiting,
     ledger_path,
     lock_all,
@@ -73,6 +74,7 @@ class Daemon:
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
         check_folders(config)
+        check_visible_seals(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))
             self._spool = Spool(config.service.state_dir / "spool")

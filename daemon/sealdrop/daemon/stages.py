@@ -23,12 +23,23 @@ from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Step
-from sealdrop.model import CHECK_REASONS, CheckName, Document, Finding, Reason, State, Verdict, Verification
+from sealdrop.model import (
+    CHECK_REASONS,
+    CheckName,
+    CheckOutcome,
+    Document,
+    Finding,
+    Reason,
+    State,
+    Verdict,
+    Verification,
+)
 from sealdrop.pdf.jail import JailedError, JailLimitExceeded
 from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
+from sealdrop.visible.settle import OffPage, settle
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
@@ -116,8 +127,10 @@ class LocalStages:
             case None:
                 changes = dict[str, Any]()
         original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
+        visible = folder.seal.visible
+        seal_page = visible.page if visible is not None else None
         try:
-            report = validate(original, folder.validation, jail, suspect=document.suspect)
+            report = validate(original, folder.validation, jail, suspect=document.suspect, seal_page=seal_page)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
         except JailedError as error:
@@ -127,6 +140,13 @@ class LocalStages:
         if report.verdict is Verdict.REJECT:
             cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
             return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
+        if visible is not None and not changes:
+            match settle(visible, self.config.accounts[document.account], document, report):
+                case OffPage(detail):
+                    reason = Reason.SEAL_OFF_PAGE
+                    return self.recorder.give_up(document, State.REJECTED, reason, detail, inspection=report)
+                case stamp:
+                    changes["stamp"] = stamp
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
@@ -170,6 +190,7 @@ class LocalStages:
                 self.troubles.tell(subject, text, event, document=document.id, error=str(error))
             raise
         self.troubles.over(f"verification of {document.id}", EventName.VERIFICATION_MENDED, document=document.id)
+        self._tell_appearance(document, report)
         reason, detail = _failure(document, report)
         if reason is not None:
             return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
@@ -181,6 +202,17 @@ class LocalStages:
             "sealed_sha256": document.sealed_sha256,
         }
         return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
+
+    def _tell_appearance(self, document: Document, report: Verification) -> None:
+        """Have it known while a folder's visible seals stand elsewhere than they should: a unit is wrong somewhere."""
+        check = next(check for check in report.checks if check.name is CheckName.APPEARANCE)
+        subject, named = f"visible seals of folder {document.folder}", {"folder": document.folder}
+        if check.outcome is CheckOutcome.WARNED:
+            text = f"{check.detail} (document {document.id}); see accounts.{document.account}.visible_units"
+            event = EventName.SEAL_MISPLACED
+            self.troubles.tell(subject, text, event, document=document.id, detail=check.detail, **named)
+        elif check.outcome is CheckOutcome.PASSED:
+            self.troubles.over(subject, EventName.SEAL_IN_PLACE, **named)
 
     def _deliver(self, document: Document) -> Step:
         if document.state is State.RETRYING:

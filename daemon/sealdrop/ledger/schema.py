@@ -49,6 +49,7 @@ from sealdrop.model import (
     Reason,
     Remote,
     SealLevel,
+    Stamp,
     State,
     Verification,
     Wishes,
@@ -104,7 +105,7 @@ class Report(TypeDecorator[Any]):
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification | Wishes]) -> None:
+    def __init__(self, kind: type[Earlier | Inspection | Remote | Stamp | Verification | Wishes]) -> None:
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
@@ -177,6 +178,7 @@ document = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
     Column("duplicate_of", Report(Earlier)),
+    Column("stamp", Report(Stamp)),
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
@@ -294,8 +296,8 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
-    _add_columns(connection, "wishes", "hold", "kept_until")
+    """Documents can have a visible seal of their own and a sender's wishes, be held, and leave files to remove."""
+    _add_columns(connection, "stamp", "wishes", "hold", "kept_until")
     _KEPT_INDEX.create(connection)
 
 

@@ -14,18 +14,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealdrop.config import Seal
-from sealdrop.model import ExternalId, RequestId
+from sealdrop.model import ExternalId, RequestId, Stamp
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent for one document."""
+    """What is sent for one document; ``stamp`` is its visible seal."""
 
     external_id: ExternalId
     original: Path
     seal: Seal
+    stamp: Stamp | None = None
 
 
 def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ...]:
@@ -36,7 +37,7 @@ def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ..
         Retryable: nothing was sent.
         OutcomeUnknown: some or all of it may have been applied: `find` each one.
     """
-    return api.create([NewRequest(item.external_id, item.original, item.seal) for item in batch])
+    return api.create([NewRequest(item.external_id, item.original, item.seal, item.stamp) for item in batch])
 
 
 def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:

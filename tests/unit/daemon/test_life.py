@@ -292,7 +292,7 @@ class WordJail:
     def __init__(self) -> None:
         self.faults: list[Exception] = []
 
-    def run(self, _: Callable[..., object], path: Path, about: object) -> object:
+    def run(self, _: Callable[..., object], path: Path, about: object, *_more: object) -> object:
         """Inspect an original, or verify what came back."""
         if self.faults:
             raise self.faults.pop()
