@@ -192,8 +192,8 @@ def find_spot(
     place = to_page(area, seen)
     if not lies_on_page(area, place):
         return OffPage(
-            f"the seal is {width / mm:.0f} x {height / mm:.0f} mm and should stand {x_mm:g} and {y_mm:g} mm from the "
-            f"{corner.replace('-', ' ')} corner; page {area.page} is {page_width / mm:.0f} x {page_height / mm:.0f} mm"
+            f"the seal is {width / mm:.1f} x {height / mm:.1f} mm and should stand {x_mm:g} and {y_mm:g} mm from the "
+            f"{corner.replace('-', ' ')} corner; page {area.page} is {page_width / mm:.1f} x {page_height / mm:.1f} mm"
         )
     if units.rotated_pages == "as-seen":
         frame, frame_height = seen, page_height

@@ -135,8 +135,8 @@ def test_a_page_without_room_for_the_seal_comes_back(directory: Path) -> None:
     card = (running.folder("top-right").rejected / "card.pdf.reason.txt").read_text()
     assert "The visible seal has no room on the page" in card
     assert "Le cachet visible n'a pas la place prévue" in card
-    assert "the seal is 60 x 20 mm" in " ".join(card.split())
-    assert "page 1 is 64 x 35 mm" in " ".join(card.split())
+    assert "the seal is 60.0 x 20.1 mm" in " ".join(card.split())
+    assert "page 1 is 63.5 x 35.3 mm" in " ".join(card.split())
     assert leftovers(running.config) == []
 
 

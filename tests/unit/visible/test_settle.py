@@ -87,7 +87,7 @@ def test_an_image_is_turned_for_a_page_that_is_shown_turned(tmp_path: Path) -> N
         (
             "first",
             _inspection(replace(A4, width=150, height=400)),
-            "the seal is 51 x 25 mm and should stand 10 and 10 mm from the bottom right corner; page 1 is 53 x 141 mm",
+            "and should stand 10 and 10 mm from the bottom right corner; page 1 is 52.9 x 141.1 mm",
         ),
     ],
 )
