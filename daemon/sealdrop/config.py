@@ -47,6 +47,9 @@ ARCHIVE_ID_PLACE = re.compile(r"[A-Za-z_]\w*(\[\])?(\.[A-Za-z_]\w*(\[\])?)*")
 Rule = Literal["reject", "warn", "allow"]
 Companions = Literal["ignore", "optional", "required"]
 Duplicates = Literal["reject", "deliver-again", "seal-again"]
+Corner = Literal["bottom-left", "bottom-right", "top-left", "top-right"]
+SealPage = Literal["first", "last"] | int
+LONGEST_MM = 5_080.0  # the side of the largest page there is (ISO 32000-1, annex C.2)
 
 DEFAULT_RULES: Mapping[Reason, Rule] = {
     Reason.ENCRYPTED_OWNER: "reject",
@@ -88,6 +91,16 @@ class Paths(Table):
         return value
 
 
+class VisibleUnits(Table):
+    """How the service counts where a visible seal stands: documented nowhere, so all of it can be said here."""
+
+    units_per_point: float = Field(default=1.0, gt=0, le=10_000)
+    points_per_pixel: float = Field(default=1.0, gt=0, le=10_000)
+    origin: Literal["bottom-left", "top-left"] = "bottom-left"
+    line_origin: Literal["bottom-left", "top-left"] = "bottom-left"
+    rotated_pages: Literal["as-stored", "as-seen"] = "as-stored"
+
+
 class Account(Table):
     """One SignAPI contract: where it is, how we prove who we are, whose seal we expect back."""
 
@@ -99,6 +112,7 @@ class Account(Table):
     organisation: str = Field(min_length=1)
     trust_anchors: tuple[ConfiguredPath, ...] = Field(min_length=1)
     paths: Paths = Paths()
+    visible_units: VisibleUnits = VisibleUnits()
     archive_id: tuple[str, ...] = ("archiveId", "archives[].archiveId")
     unknown_request_pattern: str | None = None  # None: sealdrop.signapi.policy.UNKNOWN_REQUEST
     mode: Literal["ASYNC", "SYNC"] = "ASYNC"
@@ -158,24 +172,43 @@ class Account(Table):
 
 
 class SealLine(Table):
-    """A line of text in a visible seal (signapi.md, ``linesOptions``)."""
+    """A line of text in a visible seal (signapi.md, ``linesOptions``); its fields are `sealdrop.visible.lines`'."""
 
     text: str
     color: int = Field(default=0, ge=0, le=0xFFFFFF)
     font_size: int = Field(default=10, ge=1, le=200)
     font: str = "Times_roman"
-    x: float = 0.0
-    y: float = 0.0
+    x_px: float = Field(default=4.0, ge=0)
+    y_px: float = Field(default=4.0, ge=0)
 
 
 class VisibleSeal(Table):
-    """A seal that can be seen on a page (signapi.md, ``pdfSignatureOptions``)."""
+    """A seal that can be seen on a page (signapi.md, ``pdfSignatureOptions``): an image, or a white area of a size."""
 
     image: ConfiguredPath | None = None
-    page: int = Field(default=1, ge=1)
-    x: float = Field(default=10.0, ge=0)
-    y: float = Field(default=10.0, ge=0)
+    width_mm: float | None = Field(default=None, gt=0, le=LONGEST_MM)
+    height_mm: float | None = Field(default=None, gt=0, le=LONGEST_MM)
+    page: SealPage = "first"
+    corner: Corner = "bottom-right"
+    x_mm: float = Field(default=10.0, ge=0, le=LONGEST_MM)
+    y_mm: float = Field(default=10.0, ge=0, le=LONGEST_MM)
     lines: tuple[SealLine, ...] = ()
+
+    @field_validator("page", mode="before")
+    @classmethod
+    def _page(cls, value: object) -> object:
+        if value in ("first", "last") or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+            return value
+        raise ValueError('must be "first", "last" or a number from 1')
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        sides = (self.width_mm, self.height_mm)
+        if self.image is not None and sides != (None, None):
+            raise ValueError("an image has its own size: leave out width_mm and height_mm")
+        if self.image is None and None in sides:
+            raise ValueError("give image, or else width_mm and height_mm")
+        return self
 
 
 class Seal(Table):

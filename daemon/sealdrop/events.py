@@ -35,6 +35,8 @@ class EventName(StrEnum):
     DOCUMENT_SET_APART = "document_set_apart"
     VERIFICATION_BROKEN = "verification_broken"
     VERIFICATION_MENDED = "verification_mended"
+    SEAL_MISPLACED = "seal_misplaced"
+    SEAL_IN_PLACE = "seal_in_place"
     RETRY_SCHEDULED = "retry_scheduled"
     LEASE_LOST = "lease_lost"
     ACCOUNT_UNREACHABLE = "account_unreachable"

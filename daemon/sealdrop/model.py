@@ -152,6 +152,8 @@ class Reason(StrEnum):
     SIDECAR_MISSING = "SIDECAR_MISSING"
     # The same content was dropped before.
     DUPLICATE = "DUPLICATE"
+    # The folder's visible seal has no room on the page where it should stand.
+    SEAL_OFF_PAGE = "SEAL_OFF_PAGE"
     # What became of it at the service.
     SEAL_REFUSED = "SEAL_REFUSED"
     SEAL_FAILED = "SEAL_FAILED"
@@ -172,6 +174,7 @@ class Reason(StrEnum):
     SEAL_LEVEL = "SEAL_LEVEL"
     SEAL_TIME = "SEAL_TIME"
     SEAL_LATER_CHANGES = "SEAL_LATER_CHANGES"
+    SEAL_APPEARANCE = "SEAL_APPEARANCE"
     ARCHIVE_ID_MISSING = "ARCHIVE_ID_MISSING"
 
 
@@ -210,11 +213,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class PageArea:
+    """The part of a page that is seen, in the page's own coordinates (user space, ISO 32000-1, 8.3.2.3).
+
+    ``page`` counts from 1. A reader shows the page turned clockwise by ``rotation`` degrees: 0, 90, 180 or 270. A unit
+    is ``user_unit`` points long.
+    """
+
+    page: int
+    left: float
+    bottom: float
+    width: float
+    height: float
+    rotation: int = 0
+    user_unit: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Whether a PDF may be sealed, and why.
 
     With ``REJECT``, ``cause`` is the one reason. ``warnings`` go into the receipt; ``notes`` are there for the
     curious. ``pages`` is 0 where the page tree could not be read; ``signatures`` counts the filled signature fields.
+    ``seal_page`` is the page on which a visible seal should stand; None where none should, or there is no such page.
     """
 
     verdict: Verdict
@@ -224,6 +245,52 @@ class Inspection:
     pages: int = 0
     signatures: int = 0
     pdf_version: str = ""
+    seal_page: PageArea | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlace:
+    """Where a visible seal lies: a rectangle on a page, counted from 1, in the page's own coordinates."""
+
+    page: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+@dataclass(frozen=True, slots=True)
+class StampLine:
+    """A line of text in a visible seal.
+
+    ``text`` may hold what only the moment of sending knows, as ``{date}`` or ``{time}``. ``x`` and ``y`` are where its
+    baseline begins, in pixels of the image, from the service's origin.
+    """
+
+    text: str
+    color: int
+    font: str
+    font_size: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The visible seal that is asked for, settled when the document was validated.
+
+    It should lie at ``place``, for which the service is told ``x`` and ``y``, in its own units. ``image`` is a file,
+    of that many pixels; None means a white one. Before it is sent it is turned counter-clockwise by ``turn`` degrees.
+    """
+
+    place: SealPlace
+    x: float
+    y: float
+    image: str | None
+    width_px: int
+    height_px: int
+    turn: int = 0
+    lines: tuple[StampLine, ...] = ()
 
 
 class CheckName(StrEnum):
@@ -242,13 +309,18 @@ class CheckName(StrEnum):
     LEVEL = "level"
     SIGNING_TIME = "signing_time"
     LATER_REVISIONS = "later_revisions"
+    APPEARANCE = "appearance"
     ARCHIVE_ID = "archive_id"
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended; anything but ``PASSED`` and ``NOT_ASKED`` keeps the document from being published."""
+    """How a check ended; only with ``PASSED``, ``WARNED`` and ``NOT_ASKED`` may the document be published.
+
+    ``WARNED`` is passed, with something that an administrator should look into.
+    """
 
     PASSED = "passed"
+    WARNED = "warned"
     FAILED = "failed"
     NOT_ASKED = "not_asked"
     NOT_REACHED = "not_reached"
@@ -269,6 +341,7 @@ CHECK_REASONS: Mapping[CheckName, Reason] = MappingProxyType(
         CheckName.LEVEL: Reason.SEAL_LEVEL,
         CheckName.SIGNING_TIME: Reason.SEAL_TIME,
         CheckName.LATER_REVISIONS: Reason.SEAL_LATER_CHANGES,
+        CheckName.APPEARANCE: Reason.SEAL_APPEARANCE,
         CheckName.ARCHIVE_ID: Reason.ARCHIVE_ID_MISSING,
     }
 )
@@ -318,7 +391,7 @@ class Verification:
     @property
     def first_failure(self) -> Check | None:
         """The first check that stands in the way of publishing, or None."""
-        good = (CheckOutcome.PASSED, CheckOutcome.NOT_ASKED)
+        good = (CheckOutcome.PASSED, CheckOutcome.WARNED, CheckOutcome.NOT_ASKED)
         return next((check for check in self.checks if check.outcome not in good), None)
 
 
@@ -420,9 +493,9 @@ class Document:
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
     one's name. ``companions`` are the files that were taken over with it, ``wishes`` what its sidecar asks for, None if
-    there is none that can be understood; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
-    in the processed, rejected or failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest
-    record in the audit trail.
+    there is none that can be understood. ``stamp`` is its visible seal, None where that is not settled or there is
+    none. ``hold`` says why it waits on purpose; ``kept_until`` is when what it left in the processed, rejected or
+    failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
     id: DocumentId
@@ -459,6 +532,7 @@ class Document:
     suspect: bool = False
     duplicate_of: Earlier | None = None
     companions: tuple[Companion, ...] = ()
+    stamp: Stamp | None = None
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None

@@ -28,6 +28,7 @@ from sealdrop.model import (
     RequestId,
     SealCertificate,
     SealLevel,
+    SealPlace,
     Sha256,
     State,
     Timestamp,
@@ -70,13 +71,14 @@ class RemoteFacts(_Record):
 
 
 class SealFacts(_Record):
-    """The seal, as found in the PDF."""
+    """The seal, as found in the PDF; ``place`` is where it should be seen, None if it is invisible."""
 
     level_asked: SealLevel
     level_found: SealLevel
     signed_at: datetime | None
     certificate: SealCertificate
     timestamps: tuple[Timestamp, ...]
+    place: SealPlace | None
 
 
 class SidecarFacts(_Record):
@@ -224,6 +226,7 @@ def receipt_for(document: Document, published_name: str) -> Receipt:
             signed_at=verification.signed_at,
             certificate=verification.certificate,
             timestamps=verification.timestamps,
+            place=document.stamp.place if document.stamp is not None else None,
         ),
         validation=document.inspection,
         verification=verification,

@@ -34,6 +34,14 @@ _ADMIN_EN = "Please hand this file to your administrator; do not drop the docume
 _ADMIN_FR = "Transmettez ce fichier à votre administrateur ; ne déposez pas à nouveau le document avant sa réponse."
 _CHOICE_EN = "Your administrator decides whether this folder accepts such files. "
 _CHOICE_FR = "Votre administrateur décide si ce dossier accepte de tels fichiers. "
+_CHOICE_SIZE_EN = (
+    "Save the document on larger pages (A4, for instance) and drop it again. If its size is right, ask your "
+    "administrator, who decides where the seal stands; the details below have the sizes."
+)
+_CHOICE_SIZE_FR = (
+    "Enregistrez le document sur des pages plus grandes (A4, par exemple) et déposez-le à nouveau. Si son format est le "
+    "bon, adressez-vous à votre administrateur, qui choisit la place du cachet ; les dimensions figurent ci-dessous."
+)
 
 WORDS: Mapping[Reason, Words] = MappingProxyType(
     {
@@ -258,6 +266,12 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Use the one that was sealed then. If it never came back sealed, or you need a second seal, ask your administrator.",
             "Le même document a déjà été déposé ici ; les détails ci-dessous indiquent quand, et ce qu'il est devenu.",
             "Utilisez le document cacheté alors. S'il n'est jamais revenu cacheté, ou s'il faut un second cachet, adressez-vous à votre administrateur.",
+        ),
+        Reason.SEAL_OFF_PAGE: Words(
+            "The visible seal has no room on the page where it should stand: the page is too small, or is not there.",
+            _CHOICE_SIZE_EN,
+            "Le cachet visible n'a pas la place prévue : la page est trop petite, ou le document n'a pas cette page.",
+            _CHOICE_SIZE_FR,
         ),
         Reason.SEAL_REFUSED: Words(
             "The sealing service refused this document.",

@@ -57,7 +57,7 @@ COMMENTED_KEY = re.compile(r'^# ([a-zA-Z_]+ = (?:"[^"]*"|\d[\d_.]*|true|false|\[
 def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     """With every commented-out key uncommented the example means the same: what it calls defaults are the defaults."""
     text = EXAMPLE.read_text()
-    text = re.sub(r"^# (\[accounts\.main\.paths\])$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^# (\[accounts\.main\.(?:paths|visible_units)\])$", r"\1", text, flags=re.MULTILINE)
     before_visible, visible, after = text.partition("# [folders.invoices.seal.visible]")
     seen, _, rest = after.partition("# Which PDFs are accepted.")
     uncommented = COMMENTED_KEY.sub(r"\1", before_visible) + COMMENTED_KEY.sub(r"\1", rest)
@@ -76,7 +76,9 @@ def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     assert set(folder.validation.rules) == set(DEFAULT_RULES)
     # The visible seal is a table that is not there by default; its keys have defaults all the same.
     shown = tomllib.loads(COMMENTED_KEY.sub(r"\1", seen.replace("# [[folders.invoices.seal.visible.lines]]", "[line]")))
-    assert VisibleSeal.model_validate({key: shown[key] for key in ("page", "x", "y")}) == VisibleSeal()
+    size = {"width_mm": 60, "height_mm": 20}
+    shown_defaults = {key: shown[key] for key in ("page", "corner", "x_mm", "y_mm")}
+    assert VisibleSeal.model_validate(size | shown_defaults) == VisibleSeal.model_validate(size)
     assert SealLine.model_validate({"text": "a", **shown["line"]}) == SealLine(text="a")
 
 
@@ -88,6 +90,7 @@ def test_every_key_is_in_the_example() -> None:
         config.Paths,
         config.Folder,
         config.Seal,
+        config.VisibleUnits,
         config.VisibleSeal,
         config.SealLine,
         config.Validation,
@@ -154,8 +157,28 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ),
         (
             "[folders.invoices]",
-            "[[folders.invoices.seal.visible.lines]]\ntext = 'a'\nx = nan\n[folders.invoices]",
-            "folders.invoices.seal.visible.lines.0.x: ",
+            "[[folders.invoices.seal.visible.lines]]\ntext = 'a'\nx_px = nan\n[folders.invoices]",
+            "folders.invoices.seal.visible.lines.0.x_px: ",
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nimage = 'a.png'\npage = 0\n[folders.invoices]",
+            'folders.invoices.seal.visible.page: must be "first", "last" or a number',
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nimage = 'a.png'\nwidth_mm = 10\n[folders.invoices]",
+            "folders.invoices.seal.visible: an image has its own size",
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nwidth_mm = 10\n[folders.invoices]",
+            "folders.invoices.seal.visible: give image, or else width_mm and height_mm",
+        ),
+        (
+            "[accounts.main]",
+            "[accounts.main]\nvisible_units = { units_per_point = 0 }",
+            "accounts.main.visible_units.units_per_point: ",
         ),
         ('state_dir = "state"', 'state_dir = "out/state"', "service.state_dir: "),
         ('inbound = "in"', 'inbound = "failed/in"', "folders.invoices.inbound: "),

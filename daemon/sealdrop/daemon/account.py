@@ -32,12 +32,14 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, State
+from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, Stamp, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
+from sealdrop.visible.picture import UnusablePicture
+from sealdrop.visible.settle import settle, texts_of
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
@@ -116,8 +118,23 @@ class AccountWorker:
         external_id = document.external_id or self._identifier(document)
         fields = self._named(document) | {"external_id": external_id}
         event = EventName.SUBMISSION_INTENDED
-        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id)
+        stamp = self._stamp(document)
+        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id, stamp=stamp)
         return self._held(step, document)
+
+    def _stamp(self, document: Document) -> Stamp | None:
+        """Return the visible seal that is asked for: as the folder has it now, on the page that was measured.
+
+        Where that cannot be settled, because the folder has changed since, it is the one that it had then.
+        """
+        visible = self._seal(document).visible
+        if visible is None or document.inspection is None:
+            return None
+        try:
+            settled = settle(visible, self._account, document, document.inspection)
+        except UnusablePicture:
+            return document.stamp  # what is wrong with the image is told when it is to be sent
+        return settled if isinstance(settled, Stamp) else document.stamp
 
     def _held(self, step: Step, document: Document) -> Step:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
@@ -155,7 +172,9 @@ class AccountWorker:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
         seal = outward.asked_of(self._seal(document), document)
-        return outward.Submission(document.external_id, self._spool.original(document.id), seal)
+        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
+        stamp = texts_of(document.stamp, document.updated_at) if document.stamp is not None else None
+        return outward.Submission(document.external_id, self._spool.original(document.id), seal, stamp)
 
     def _reconcile(self, document: Document) -> None:
         found = self._found(document)

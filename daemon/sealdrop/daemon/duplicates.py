@@ -42,6 +42,7 @@ class DeliverAgain:
             "request_id": self.earlier.request_id,
             "sign_called_at": self.earlier.sign_called_at,
             "sign_accepted": self.earlier.sign_accepted,
+            "stamp": self.earlier.stamp,
         }
 
 

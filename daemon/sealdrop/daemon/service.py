@@ -25,7 +25,14 @@ from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter, one_line
 from sealdrop.daemon.reload import Reload, on_record
 from sealdrop.daemon.shifts import Shifts
-from sealdrop.daemon.startup import audit_folder, check_folders, check_trail, check_waiting, ledger_path
+from sealdrop.daemon.startup import (
+    audit_folder,
+    check_folders,
+    check_trail,
+    check_visible_seals,
+    check_waiting,
+    ledger_path,
+)
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.durable import make_folder
@@ -69,6 +76,7 @@ class Daemon:
         self._on_broken: Callable[[], None] = lambda: None
         self._notifier.may_take(START_STEP_S, "looking at the folders")
         check_folders(config)
+        check_visible_seals(config)
         with ExitStack() as opened:
             locks = opened.enter_context(Locks())
             locks.take(config)

@@ -27,10 +27,13 @@ from sealdrop.ledger.store import Step
 from sealdrop.model import (
     CHECK_REASONS,
     CheckName,
+    CheckOutcome,
     CompanionKind,
     Document,
     Finding,
+    Inspection,
     Reason,
+    Stamp,
     State,
     Verdict,
     Verification,
@@ -41,6 +44,7 @@ from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_ba
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
+from sealdrop.visible.settle import OffPage, settle
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
@@ -117,15 +121,10 @@ class LocalStages:
             return self.recorder.commit([step])
 
     def _validate(self, document: Document) -> Step:
-        folder = self.config.folders[document.folder]
-        fault = fault_of(document, folder, self._companions(document))
-        if fault is not None:
-            return self.recorder.give_up(document, State.REJECTED, fault.code, fault.detail)
-        own_seal = self.ledger.sealed_as(document) if folder.duplicates != "seal-again" else None
-        if own_seal is not None:
-            detail = duplicates.told_of_seal(own_seal)
-            return self.recorder.give_up(document, State.REJECTED, Reason.DUPLICATE, detail)
-        match self._beside_earlier(document, folder.duplicates):
+        unfit = self._unfit_as_it_came(document)
+        if unfit is not None:
+            return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail)
+        match self._beside_earlier(document, self.config.folders[document.folder].duplicates):
             case duplicates.Wait(because):
                 return self._wait_for_earlier(document, because)
             case duplicates.Reject(detail):
@@ -134,23 +133,16 @@ class LocalStages:
                 changes = again.taken_from()
             case None:
                 changes = dict[str, Any]()
-        original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
         try:
-            with waiting("the inspection of a document", LONGEST / timedelta(seconds=1)):
-                report = validate(original, folder.validation, jail, suspect=document.suspect)
+            report = self._inspect(document)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
-        except JailedError as error:
-            if not self._broke_for_good(document, error):
-                raise
-            report = given_up(error)
-        if report.verdict is Verdict.REJECT:
-            cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
-            return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
-        # After the inspection: what is no PDF is told so, not that its sidecar is missing.
-        missing = missing_of(document, folder)
-        if missing is not None:
-            return self.recorder.give_up(document, State.REJECTED, missing.code, missing.detail, inspection=report)
+        stamp = None if changes else self._stamp(document, report)
+        unfit = self._unfit_by_report(document, report) or (stamp if isinstance(stamp, Finding) else None)
+        if unfit is not None:
+            return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail, inspection=report)
+        if stamp is not None:
+            changes["stamp"] = stamp
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
@@ -159,6 +151,50 @@ class LocalStages:
         }
         event = EventName.DOCUMENT_VALIDATED
         return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report, **changes)
+
+    def _unfit_as_it_came(self, document: Document) -> Finding | None:
+        """Return what is wrong with what came with the document, or that it is our own sealed PDF."""
+        folder, units = self.config.folders[document.folder], self.config.accounts[document.account].visible_units
+        fault = fault_of(document, folder, units, self._companions(document))
+        if fault is not None or folder.duplicates == "seal-again":
+            return fault
+        own_seal = self.ledger.sealed_as(document)
+        return None if own_seal is None else Finding(Reason.DUPLICATE, duplicates.told_of_seal(own_seal))
+
+    def _inspect(self, document: Document) -> Inspection:
+        """Return what inspection says of the document.
+
+        Raises:
+            JailLimitExceeded: it took too much.
+            JailedError: it broke, and may not when it is tried again.
+        """
+        folder, original = self.config.folders[document.folder], self.spool.original(document.id)
+        visible, jail = folder.seal.visible, self.jails.for_validating(suspects=document.suspect)
+        page = visible.page if visible is not None else None
+        try:
+            with waiting("the inspection of a document", LONGEST / timedelta(seconds=1)):
+                return validate(original, folder.validation, jail, suspect=document.suspect, seal_page=page)
+        except JailedError as error:
+            if isinstance(error, JailLimitExceeded) or not self._broke_for_good(document, error):
+                raise
+            return given_up(error)
+
+    def _unfit_by_report(self, document: Document, report: Inspection) -> Finding | None:
+        if report.verdict is Verdict.REJECT:
+            return report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
+        # After the inspection: what is no PDF is told so, not that its sidecar is missing.
+        return missing_of(document, self.config.folders[document.folder])
+
+    def _stamp(self, document: Document, report: Inspection) -> Stamp | Finding | None:
+        """Return the visible seal of a document that passed inspection, or why it has no room; None if it has none."""
+        visible = self.config.folders[document.folder].seal.visible
+        if visible is None or report.verdict is Verdict.REJECT:
+            return None
+        match settle(visible, self.config.accounts[document.account], document, report):
+            case OffPage(detail):
+                return Finding(Reason.SEAL_OFF_PAGE, detail)
+            case stamp:
+                return stamp
 
     def _beside_earlier(self, document: Document, rule: Duplicates) -> duplicates.Verdict | None:
         """Return what becomes of a document for an earlier one of its content; None: it goes its own way."""
@@ -195,6 +231,7 @@ class LocalStages:
                 self.troubles.tell(subject, text, event, document=document.id, error=str(error))
             raise
         self.troubles.over(f"verification of {document.id}", EventName.VERIFICATION_MENDED, document=document.id)
+        self._tell_appearance(document, report)
         reason, detail = _failure(document, report)
         if reason is not None:
             return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
@@ -206,6 +243,17 @@ class LocalStages:
             "sealed_sha256": document.sealed_sha256,
         }
         return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
+
+    def _tell_appearance(self, document: Document, report: Verification) -> None:
+        """Have it known while a folder's visible seals stand elsewhere than they should: a unit is wrong somewhere."""
+        check = next(check for check in report.checks if check.name is CheckName.APPEARANCE)
+        subject, named = f"visible seals of folder {document.folder}", {"folder": document.folder}
+        if check.outcome is CheckOutcome.WARNED:
+            text = f"{check.detail} (document {document.id}); see accounts.{document.account}.visible_units"
+            event = EventName.SEAL_MISPLACED
+            self.troubles.tell(subject, text, event, document=document.id, detail=check.detail, **named)
+        elif check.outcome is CheckOutcome.PASSED:
+            self.troubles.over(subject, EventName.SEAL_IN_PLACE, **named)
 
     def _deliver(self, document: Document) -> Step:
         if document.state is State.RETRYING:

@@ -15,6 +15,7 @@ from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.ledger.store import Ledger
 from sealdrop.pdf.evidence import count_anchors
 from sealdrop.pdf.jail import Jail, JailedError
+from sealdrop.visible.settle import visible_problems
 
 
 def check_trail(trail: Trail, ledger: Ledger) -> None:
@@ -79,6 +80,17 @@ def _folder_problems(config: Config) -> Iterator[str]:
             yield f"{place}: there is no folder {path} (create it, or set service.create_folders = true)"
         elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
             yield f"{place}: {path} must be readable and writable for the service's user"
+
+
+def check_visible_seals(config: Config) -> None:
+    """Pass if every folder's visible seal can be made: its image read, its lines written.
+
+    Raises:
+        ConfigurationError: some cannot; all faults are named.
+    """
+    problems = visible_problems(config)
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
 
 
 def check_waiting(config: Config, ledger: Ledger) -> None:

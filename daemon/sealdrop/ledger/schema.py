@@ -50,6 +50,7 @@ from sealdrop.model import (
     Reason,
     Remote,
     SealLevel,
+    Stamp,
     State,
     Verification,
     Wishes,
@@ -106,7 +107,7 @@ class Report(TypeDecorator[Any]):
     cache_ok = True
 
     def __init__(
-        self, kind: type[Earlier | Inspection | Remote | Verification | Wishes | tuple[Companion, ...]]
+        self, kind: type[Earlier | Inspection | Remote | Stamp | Verification | Wishes | tuple[Companion, ...]]
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -181,6 +182,7 @@ document = Table(
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
     Column("duplicate_of", Report(Earlier)),
     Column("companions", Report(tuple[Companion, ...]), nullable=False, server_default=text("'[]'")),
+    Column("stamp", Report(Stamp)),
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
@@ -304,8 +306,8 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have companions and wishes, be held on purpose, and leave files that are removed in time."""
-    _add_columns(connection, "companions", "wishes", "hold", "kept_until")
+    """Documents can have companions, wishes and a visible seal of their own, be held, and leave files to remove."""
+    _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until")
     _KEPT_INDEX.create(connection)
     _SEALED_CONTENT.create(connection)
 

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealdrop.config import Folder
+from sealdrop.config import Folder, VisibleUnits
 from sealdrop.model import CompanionFault, CompanionKind, Document, FileIdentity, Finding, Reason, Sha256, Wishes
 from sealdrop.pipeline.below import folder_below, open_file
 from sealdrop.pipeline.checksum import CHECKSUM_MAX_BYTES, read_checksum
 from sealdrop.pipeline.intake import unfit_for
 from sealdrop.pipeline.sidecar import SIDECAR_MAX_BYTES, read_sidecar
 from sealdrop.pipeline.writers import Writer, writer_of
+from sealdrop.visible.lines import seal_text_problem
+from sealdrop.visible.settle import image_size_px
 
 DOCUMENT_SUFFIX = ".pdf"
 MAX_BYTES = {CompanionKind.SIDECAR: SIDECAR_MAX_BYTES, CompanionKind.CHECKSUM: CHECKSUM_MAX_BYTES}
@@ -104,11 +106,14 @@ def wishes_in(copy: Path) -> Wishes | None:
     return said if isinstance(said, Wishes) else None
 
 
-def fault_of(document: Document, folder: Folder, copies: Mapping[CompanionKind, Path]) -> Finding | None:
+def fault_of(
+    document: Document, folder: Folder, units: VisibleUnits, copies: Mapping[CompanionKind, Path]
+) -> Finding | None:
     """Return what is wrong with what came with the document, or None.
 
     Raises:
         OSError: a copy cannot be read, or is gone.
+        Retryable: the image of the folder's visible seal cannot be used now.
     """
     name = document.name.rpartition("/")[2]
     # The checksum first: where the content is not what it was to be, nothing else matters.
@@ -119,7 +124,7 @@ def fault_of(document: Document, folder: Folder, copies: Mapping[CompanionKind, 
         if isinstance(said, CompanionFault):
             return Finding(INVALID[kind], f"{name}{kind.suffix}: {said.detail}")
         if isinstance(said, Wishes):
-            refused = next(_refused(said, folder), None)
+            refused = next(_refused(said, folder, units), None)
             if refused is not None:
                 return Finding(Reason.SIDECAR_INVALID, f"{name}{kind.suffix}: {refused}")
         elif said != document.sha256:
@@ -138,7 +143,7 @@ def missing_of(document: Document, folder: Folder) -> Finding | None:
     return None
 
 
-def _refused(wishes: Wishes, folder: Folder) -> Iterator[str]:
+def _refused(wishes: Wishes, folder: Folder, units: VisibleUnits) -> Iterator[str]:
     """Yield what the folder does not grant."""
     if wishes.archivers is not None:
         if not folder.seal.archive:
@@ -146,8 +151,12 @@ def _refused(wishes: Wishes, folder: Folder) -> Iterator[str]:
         for number, archiver in enumerate(wishes.archivers, 1):
             if archiver not in folder.sidecar_archivers:
                 yield f"archivers, entry {number}: it is none that this folder lets a sidecar choose"
-    if wishes.seal_text and folder.seal.visible is None:
-        yield "seal_text: this folder's seals cannot be seen, so there is nothing to write it in"
+    if wishes.seal_text:
+        visible = folder.seal.visible
+        size_px = image_size_px(visible, units) if visible is not None else None
+        problem = seal_text_problem(visible, size_px, wishes.seal_text)
+        if problem is not None:
+            yield f"seal_text: {problem}"
 
 
 def _read_copy(kind: CompanionKind, copy: Path) -> Wishes | Sha256 | CompanionFault:

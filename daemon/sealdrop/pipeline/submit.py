@@ -9,25 +9,24 @@ ledger keeps one for a document. So even a request that was created twice (an an
 creation) is sealed once.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sealdrop.config import Seal, SealLine, VisibleSeal
-from sealdrop.model import Document, ExternalId, RequestId
+from sealdrop.config import Seal
+from sealdrop.model import Document, ExternalId, RequestId, Stamp
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import NewRequest, RequestStatus
-
-LEADING = 1.2  # from one line of text to the next, in sizes of its letters
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent for one document."""
+    """What is sent for one document; ``stamp`` is its visible seal."""
 
     external_id: ExternalId
     original: Path
     seal: Seal
+    stamp: Stamp | None = None
 
 
 def asked_of(seal: Seal, document: Document) -> Seal:
@@ -43,19 +42,7 @@ def asked_of(seal: Seal, document: Document) -> Seal:
         changes["keywords"] = tuple(dict.fromkeys((*seal.keywords, *reference, *wishes.keywords)))
         if wishes.archivers is not None:
             changes["archivers"] = wishes.archivers
-        if wishes.seal_text and seal.visible is not None:
-            lines = (*seal.visible.lines, *_lines(seal.visible, wishes.seal_text))
-            changes["visible"] = seal.visible.model_copy(update={"lines": lines})
     return seal.model_copy(update=changes)
-
-
-def _lines(visible: VisibleSeal, texts: Sequence[str]) -> Iterator[SealLine]:
-    """Yield the sender's lines, in the style of the folder's last one and above all of them, the first at the top."""
-    style = visible.lines[-1] if visible.lines else SealLine(text="")
-    top = max((line.y for line in visible.lines), default=-LEADING * style.font_size)
-    for number, text in enumerate(texts):
-        y = top + LEADING * style.font_size * (len(texts) - number)
-        yield style.model_copy(update={"text": text, "y": y})
 
 
 def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ...]:
@@ -66,7 +53,7 @@ def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ..
         Retryable: nothing was sent.
         OutcomeUnknown: some or all of it may have been applied: `find` each one.
     """
-    return api.create([NewRequest(item.external_id, item.original, item.seal) for item in batch])
+    return api.create([NewRequest(item.external_id, item.original, item.seal, item.stamp) for item in batch])
 
 
 def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:

@@ -81,7 +81,11 @@ def test_what_cannot_be_granted_comes_back_with_its_sidecar_and_is_taken_once_co
     faults: dict[str, tuple[bytes, str, str]] = {
         "unknown.pdf": (_sidecar(keyword="x"), "SIDECAR_INVALID", 'no member of the name "keyword"'),
         "archiver.pdf": (_sidecar(archivers=["elsewhere"]), "SIDECAR_INVALID", "archivers, entry 1"),
-        "seal.pdf": (_sidecar(seal_text=["Hello"]), "SIDECAR_INVALID", "seal_text: this folder's seals cannot be seen"),
+        "seal.pdf": (
+            _sidecar(seal_text=["Hello"]),
+            "SIDECAR_INVALID",
+            "seal_text: the folder's seal has no place",
+        ),
         "control.pdf": (_sidecar(reference="a\nb"), "SIDECAR_INVALID", "reference: begins with a space, or"),
         "twice.pdf": (b'{"reference": "a", "reference": "b"}', "SIDECAR_INVALID", "the same name twice"),
         "cut.pdf": (b'{"reference": "a', "SIDECAR_INVALID", "not JSON"),

@@ -253,17 +253,8 @@ class Service:
                 self.in_flight.append((self.clock.elapsed_s + 100.0, apply))
                 self.clock.go(60.0)
                 raise lost
-            case "overtaken" if call == "sign":
-                # Nothing leaves after a call's deadline, which is sooner than anybody else signs: what is late here is
-                # the answer, to a call that has arrived.
-                answer = apply()
-                self.clock.go(LEASE_S + 1)
-                self.overtake()
-                return answer
             case "overtaken":
-                # It takes so long that others claim what this worker has, before it is applied.
-                self.clock.go(LEASE_S + 1)
-                self.overtake()
+                apply = self._overtaken(call, apply)
         answer = apply()
         match fault:
             case "lost":
@@ -275,6 +266,17 @@ class Service:
             case "slow":
                 self.clock.go(100.0)
         return answer
+
+    def _overtaken(self, call: str, apply: Callable[[], Any]) -> Callable[[], Any]:
+        """Have a call take so long that others claim what this worker has before it is applied."""
+        if call == "sign":
+            # Nothing leaves after a call's deadline, which is sooner than anybody else signs: what is late here is the
+            # answer, to a call that has arrived.
+            answer = apply()
+            apply = lambda: answer  # noqa: E731
+        self.clock.go(LEASE_S + 1)
+        self.overtake()
+        return apply
 
 
 FAULTS = (
@@ -299,7 +301,7 @@ class WordJail:
     def __init__(self) -> None:
         self.faults: list[Exception] = []
 
-    def run(self, _: Callable[..., object], path: Path, about: object) -> object:
+    def run(self, _: Callable[..., object], path: Path, about: object, *_more: object) -> object:
         """Inspect an original, or verify what came back."""
         if self.faults:
             raise self.faults.pop()

@@ -244,7 +244,7 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
     assert "Doe" not in str(caught.value.__cause__)
 
 
-LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("companions", "wishes", "hold", "kept_until")}
+LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("companions", "stamp", "wishes", "hold", "kept_until")}
 
 
 @pytest.mark.parametrize("version", LACKS)
