@@ -318,7 +318,7 @@ class InboundWorker:
                 return None
             owner = self._companions.document_of(path)
             if owner is not None:
-                return self._consider_owner(path, owner, batch, identity)
+                return self._consider_owner(path, owner, batch, identity, unfit)
             seen = self._sightings.complete(path, now=now, hinted=hinted)
         except BlockingIOError:
             self._sightings.wait(path, now=now)
@@ -370,13 +370,23 @@ class InboundWorker:
         return self._ledger.get(document_id) if is_document_id(document_id) else None
 
     def _consider_owner(
-        self, path: Path, owner: Path, batch: Sequence[Document], identity: FileIdentity
+        self,
+        path: Path,
+        owner: Path,
+        batch: Sequence[Document],
+        identity: FileIdentity,
+        unfit: intake.NotTaken | None,
     ) -> Document | None:
         """Look at the document whose companion stands at ``path``; say so if there has been none for long."""
+        now = self._clock.monotonic()
+        if unfit is not None:  # it may only be so for an instant
+            if path in self._sightings.paths():
+                self._complaints.tell(path, unfit.reason, unfit.detail, identity)
+            self._sightings.wait(path, now=now)
+            return None
         try:
             status_below(self._folder.inbound, owner.relative_to(self._folder.inbound))
         except FileNotFoundError:
-            now = self._clock.monotonic()
             self._sightings.wait(path, now=now, delay_s=self._folder.incomplete_s)
             if self._sightings.is_overdue(path, now):
                 self._complaints.tell(path, Reason.COMPANION_ALONE, f"there is no {owner.name!r} beside it", identity)

@@ -8,6 +8,7 @@ still be being written; and when the document is validated, from the copies in t
 """
 
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,9 @@ class Seen:
 
 
 def look_at(inbound: Path, path: Path, kind: CompanionKind) -> Seen | None:
-    """Return what stands at ``path``, below ``inbound``; None if nothing does. No link is followed, nobody waited for.
+    """Return what stands at ``path``, below ``inbound``; None if nothing does, or a folder.
+
+    No link is followed, nobody waited for.
 
     Raises:
         OSError: its folder cannot be opened.
@@ -76,6 +79,8 @@ def look_at(inbound: Path, path: Path, kind: CompanionKind) -> Seen | None:
     with folder_below(inbound, relative.parent) as folder:
         try:
             status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+            if stat.S_ISDIR(status.st_mode):
+                return None
             unfit = unfit_for(relative.name, status)
             if unfit is not None:
                 return Seen(unfit=unfit.detail)

@@ -137,11 +137,11 @@ def fetch_back(document: Document, copy: Path, failed: Path, companions: Mapping
     Raises:
         OSError: it cannot be read, copied or removed; what was in ``copy`` or in the folder is still there.
     """
+    if not copy.exists() and not _copy_back(document, failed, copy, "", document.size_bytes, document.sha256):
+        return False
     for each in document.companions:
         if not companions[each.kind].exists():
             _copy_back(document, failed, companions[each.kind], each.kind.suffix, each.identity.size_bytes, each.sha256)
-    if not copy.exists() and not _copy_back(document, failed, copy, "", document.size_bytes, document.sha256):
-        return False
     # Also of a copy that was there: whoever made it may have been cut off before this.
     with naming(copy.parent):
         fsync_folder(copy.parent)
