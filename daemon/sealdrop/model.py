@@ -383,8 +383,9 @@ class Document:
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
     one's name. ``wishes`` are its sender's; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
-    in the processed, rejected or failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest
-    record in the audit trail.
+    in the processed, rejected or failed folder may be removed, ``expired_at`` when that was decided; ``kept_name`` is
+    the name of its original in the processed folder. ``first_seq`` and ``last_seq`` are its first and newest record in
+    the audit trail.
     """
 
     id: DocumentId
@@ -423,6 +424,8 @@ class Document:
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None
+    kept_name: str | None = None
+    expired_at: datetime | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 

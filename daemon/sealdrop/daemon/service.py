@@ -17,12 +17,14 @@ from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter, one_line
+from sealdrop.daemon.retention import BATCH, LEASE_S, Retention
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import (
@@ -51,7 +53,12 @@ LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
 TRAIL_STOP_S = 10.0
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
 # Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
-OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
+OUTLETS = {
+    State.VERIFIED: "outbound",
+    State.REJECTED: "rejected",
+    State.FAILED: "failed",
+    State.DELIVERED: "processed",
+}
 
 
 class Daemon:
@@ -151,7 +158,12 @@ class Daemon:
         return [*self._inbound, *self._pumps]
 
     def _make_workers(self) -> None:
-        outlets = {(name, state): self._outlet(name, state) for name in self.config.folders for state in OUTLETS}
+        outlets = {
+            (name, state): self._outlet(name, state)
+            for name, folder in self.config.folders.items()
+            for state, place in OUTLETS.items()
+            if place in dict(folder.places())
+        }
         stages = LocalStages(
             self.config,
             self._spool,
@@ -171,13 +183,32 @@ class Daemon:
         self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=lambda: 1)
         for name, folder in self.config.folders.items():
             for state, place in OUTLETS.items():
+                if (name, state) not in outlets:
+                    continue
                 closed_s = outlets[name, state].closed_s
-                # Whoever gives failed documents back fetches them too: no copy is fetched while it is being cleared.
-                states = (state, State.RETRYING) if state is State.FAILED else (state,)
+                states = [state]
+                if state is State.FAILED:
+                    # Whoever gives them back fetches them too: no copy is fetched while it is being cleared.
+                    states.append(State.RETRYING)
+                if state is State.VERIFIED and folder.processed is None:
+                    # Some may be left from when originals were kept.
+                    states.append(State.DELIVERED)
                 self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
             inbound = self._inbound_worker(name)
             self._inbound.append(inbound)
             self._schedule.every(folder.sweep_s, inbound.sweep, name=f"sweep {name}")
+        retention = Retention(self.config, self._ledger, self._recorder, outlets, self._clock, self._log)
+        self._pumps.append(
+            Pump(
+                "retention",
+                claim=lambda: self._ledger.claim_kept(now=self._clock.now(), limit=BATCH, lease_s=LEASE_S),
+                give_up=self._ledger.give_up_kept,
+                work=retention.work,
+                clock=self._clock,
+                log=self._log,
+                on_fatal=self._broken,
+            )
+        )
         for name, account in self.config.accounts.items():
             worker = self._account_worker(name)
             for duty in duties(worker, account):
@@ -216,7 +247,10 @@ class Daemon:
 
     def _account_worker(self, name: str) -> AccountWorker:
         line = AccountLine(name, self.config.accounts[name], self._clock, self._troubles, self._rng)
-        return AccountWorker(line, self.config, self._apis[name], self._spool, self._recorder, self._clock, self._rng)
+        gate = Gate(self.config, self._recorder, self._clock, self._log)
+        return AccountWorker(
+            line, self.config, self._apis[name], self._spool, self._recorder, gate, self._clock, self._rng
+        )
 
     def _pump(
         self,

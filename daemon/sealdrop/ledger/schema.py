@@ -180,6 +180,8 @@ document = Table(
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
+    Column("kept_name", Text),
+    Column("expired_at", Moment),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.
@@ -234,6 +236,8 @@ Index(
 )
 _KEPT = document.c.kept_until.is_not(None)
 _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
+_HOLD = document.c.hold.is_not(None)
+_HOLD_INDEX = Index("document_hold", document.c.folder, document.c.hold, sqlite_where=_HOLD, postgresql_where=_HOLD)
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
 _CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
@@ -246,6 +250,15 @@ tally = Table(
     metadata,
     Column("folder", String, primary_key=True),
     Column("state", Member(State), primary_key=True),
+    Column("documents", BigInteger, nullable=False),
+)
+
+# How many documents of each folder were sent on each local day, where that is limited: counted once, with the intent.
+sent = Table(
+    "sent",
+    metadata,
+    Column("folder", String, primary_key=True),
+    Column("day", String, primary_key=True),
     Column("documents", BigInteger, nullable=False),
 )
 
@@ -295,8 +308,10 @@ def _to_version_2(connection: Connection) -> None:
 
 def _to_version_3(connection: Connection) -> None:
     """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
-    _add_columns(connection, "wishes", "hold", "kept_until")
+    _add_columns(connection, "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _KEPT_INDEX.create(connection)
+    _HOLD_INDEX.create(connection)
+    sent.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str) -> None:
