@@ -96,11 +96,10 @@ class AccountWorker:
         steps += [self._gate.wait(document, until) for document, until in new if until is not None]
         steps += [self._take_earlier_seal(document) for document in duplicates]
         steps += [self._gate.counted(self._intend(document), document) for document in batch]
-        self._create(self._let_through(steps))
+        self._create(self._let_through(self._recorder.commit(steps)))
 
-    def _let_through(self, steps: Sequence[Step]) -> list[Document]:
-        """Record the steps; return the documents that may be sent now."""
-        stored = self._recorder.commit(steps)
+    def _let_through(self, stored: Sequence[Document]) -> list[Document]:
+        """Return the documents that may be sent now, and tell of those that may not."""
         for document in stored:
             self._gate.tell_of_quota(document)
         return [document for document in stored if document.state is State.SUBMITTING and document.hold is None]
@@ -201,7 +200,8 @@ class AccountWorker:
 
         If we crash once the intent is on record, the new identifier is asked for, like any other.
         """
-        for anew in self._let_through([self._gate.counted(self._intend_anew(document), document)]):
+        step = self._gate.counted(self._intend_anew(document), document)
+        for anew in self._let_through(self._recorder.commit([step])):
             found = self._found(anew)
             if found is None:
                 self._create([anew])

@@ -91,13 +91,16 @@ class Retention:
             self._later(document, AFTER_CLOSED_S)
             return
         root = outlet.path
-        names = outlet.tidy(lambda: what_expires(document, root))
-        if not names or self._is_shared(document, root):
-            self._settle(document, expired=document.state is State.DELIVERED)
-            return
-        for expiring in self._decide(document, names):
+        decided = [document]  # by an earlier try
+        if document.expired_at is None:
+            names = outlet.tidy(lambda: what_expires(document, root))
+            if not names or self._is_shared(document, root):
+                self._settle(document, expired=document.state is State.DELIVERED)
+                return
+            decided = self._decide(document, names)
+        for expiring in decided:
             outlet.tidy(lambda: expire(document, root))
-            self._settle(expiring, expired=True)
+            self._settle(expiring)
 
     def _is_shared(self, document: Document, root: Path) -> bool:
         """Whether another document of the same content has the very same file kept, and its time is not over."""
@@ -108,8 +111,6 @@ class Retention:
 
     def _decide(self, document: Document, names: Sequence[str]) -> list[Document]:
         """Put it on record that the files are about to be removed, keeping the lease."""
-        if document.expired_at is not None:
-            return [document]  # by an earlier try
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
@@ -121,7 +122,7 @@ class Retention:
 
     def _settle(self, document: Document, *, expired: bool = False) -> None:
         """Take note that nothing is left to remove."""
-        expired_at = (document.expired_at or self.clock.now()) if expired else document.expired_at
+        expired_at = self.clock.now() if expired else document.expired_at
         self.recorder.commit(
             [Step(document, replace(document, kept_until=None, expired_at=expired_at, lease=None), None)]
         )

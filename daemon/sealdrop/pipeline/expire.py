@@ -22,9 +22,8 @@ from sealdrop.receipt import REASON_SUFFIX, REASON_TEXT_SUFFIX
 COMPANION_MAX_BYTES = 64 << 20  # what is larger is no reason of ours
 # What a file system answers when nothing of ours stands there: it is gone, or a link or a file took a folder's place.
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
-_NOT_EMPTY = frozenset(
-    {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT, errno.ENOTDIR, errno.EBUSY, errno.EACCES, errno.EPERM}
-)
+# What it answers when a folder must stay: it is not empty, is no folder, or is not ours to remove.
+_STAYS = frozenset({errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EBUSY, errno.EACCES, errno.EPERM})
 
 
 def what_expires(document: Document, root: Path) -> tuple[str, ...]:
@@ -58,9 +57,8 @@ def expire(document: Document, root: Path) -> None:
                     os.unlink(name.name + suffix, dir_fd=folder)
             os.fsync(folder)  # also of removals that were cut off before this
     except OSError as error:
-        if error.errno in _NOT_THERE and root.is_dir():
-            return
-        raise
+        if error.errno not in _NOT_THERE or not root.is_dir():
+            raise
     _remove_empty(root, name.parent)
 
 
@@ -90,7 +88,7 @@ def _is_ours(document: Document, folder: int, name: str, suffix: str) -> bool:
 
 
 def _remove_empty(root: Path, folder: PurePosixPath) -> None:
-    """Remove the folder and those above it, below ``root``, as long as they are empty: what is not must stay."""
+    """Remove the folder and those above it, below ``root``, as long as they are empty; one that is gone is no end."""
     for each in (folder, *folder.parents):
         if not each.parts:
             return
@@ -98,7 +96,9 @@ def _remove_empty(root: Path, folder: PurePosixPath) -> None:
             with folder_below(root, each.parent) as above:
                 os.rmdir(each.name, dir_fd=above)
                 os.fsync(above)
+        except FileNotFoundError:
+            continue
         except OSError as error:
-            if error.errno in _NOT_EMPTY:
+            if error.errno in _STAYS:
                 return
             raise
