@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from documents import DIGEST, verified
@@ -101,6 +101,8 @@ stems = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="/\0
 @given(
     st.lists(parts, min_size=1, max_size=4).map("/".join), stems, st.text(max_size=60), st.sampled_from(["", "sub/"])
 )
+@example("{stem}", ".hidden", "", "sub/")
+@example("{stem}/{stem}", "...", "", "")
 def test_any_name_is_one_below_its_folder_and_stays_the_same(
     template: str, stem: str, reference: str, below: str
 ) -> None:

@@ -7,7 +7,8 @@ counted from the document's end. The files of a folder that is not configured an
 What was sealed, and so billed, and not handed out is never removed: its files in the failed folder hold the only copy.
 
 That files are removed is on record before they are. If we crash in between, they are removed when the lease ends; it
-keeps anybody from having the document tried again meanwhile.
+keeps anybody from having the document tried again meanwhile. A share that hangs holds up what is to be removed from
+others, and nothing else.
 """
 
 from collections.abc import Mapping, Sequence
