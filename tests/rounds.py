@@ -69,6 +69,7 @@ inbound = "in/dropped"
 outbound = "out/sealed"
 rejected = "out/rejected"
 failed = "out/failed"
+processed = "out/processed"
 sweep_s = 0.5
 settle_s = 0.2
 sidecar = "optional"

@@ -41,6 +41,7 @@ _VARYING = (
     # What is tried again is given back like any that fails, and delivered like any that is good.
     (re.compile(r"(?<=out/failed/)(.*)retried\.pdf"), r"\1failing.pdf"),
     (re.compile(r"(?<=out/sealed/)(.*)retried\.pdf"), r"\1good.pdf"),
+    (re.compile(r"(?<=out/processed/)(.*)retried\.pdf"), r"\1good.pdf"),
 )
 
 

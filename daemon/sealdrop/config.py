@@ -12,15 +12,19 @@ from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, PlainValidator, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sealdrop.errors import ConfigurationError
+from sealdrop.hours import Hours, read_hours
 from sealdrop.model import CompanionKind, Reason, SealLevel
+from sealdrop.naming import Template, read_template
 from sealdrop.places import ConfiguredPath, FileOrCredential, Secret, Table
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Days = Annotated[float, Field(gt=0, le=36_500)]
 LARGEST_DOCUMENT_MIB = 2048
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
@@ -260,19 +264,34 @@ class Folder(Table):
     sidecar: Companions = "ignore"
     checksum: Companions = "ignore"
     sidecar_archivers: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    processed: ConfiguredPath | None = None
+    keep_processed_days: Days | None = None
+    keep_rejected_days: Days | None = None
+    keep_failed_days: Days | None = None
+    outbound_name: Annotated[Template, PlainValidator(read_template)] = Template()
+    hours: Annotated[Hours, PlainValidator(read_hours)] = Hours()
+    daily_quota: int | None = Field(default=None, ge=1)
     seal: Seal = Seal()
     validation: Validation = Validation()
+
+    @model_validator(mode="after")
+    def _keeps(self) -> Self:
+        if self.keep_processed_days is not None and self.processed is None:
+            raise ValueError("keep_processed_days needs processed, the folder that originals are kept in")
+        return self
 
     def rule_for(self, kind: CompanionKind) -> Companions:
         """Return what is done with companions of that kind."""
         return self.sidecar if kind is CompanionKind.SIDECAR else self.checksum
 
     def places(self) -> Iterator[tuple[str, Path]]:
-        """Yield the key and the path of each of the four folders."""
+        """Yield the key and the path of each of the four folders, and of the fifth if there is one."""
         yield "inbound", self.inbound
         yield "outbound", self.outbound
         yield "rejected", self.rejected
         yield "failed", self.failed
+        if self.processed is not None:
+            yield "processed", self.processed
 
 
 class Service(Table):
@@ -285,6 +304,19 @@ class Service(Table):
     inspectors: int = Field(default=2, ge=1, le=64)
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    time_zone: str | None = None
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        try:
+            return value if value is None else ZoneInfo(value).key
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"there is no time zone {value!r} on this machine, give one like Europe/Paris") from error
+
+    def zone(self) -> ZoneInfo | None:
+        """Return the zone that days and hours are counted in; None is the system's own."""
+        return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
 
 class Config(Table):
@@ -338,6 +370,8 @@ def _overlaps(folders: Mapping[str, Folder], state_dir: Path) -> Iterator[str]:
                 yield f"{key}: {path} is inside {outer_key} ({outer}); what is written there would be sealed again"
             elif outer_key != "service.state_dir" and (key.endswith(".inbound") or key == "service.state_dir"):
                 yield f"{key}: {path} is inside {outer_key} ({outer}); a sub-folder of that name would come out there"
+            elif {outer_key.rpartition(".")[2], key.rpartition(".")[2]} == {"outbound", "processed"}:
+                yield f"{key}: {path} is inside {outer_key} ({outer}); an original would be taken for a sealed document"
 
 
 def _is_inside(path: PurePath, folder: PurePath) -> bool:

@@ -75,12 +75,18 @@ def temporary_name(tag: str) -> str:
     return f"{TEMPORARY_PREFIX}{tag}{TEMPORARY_SUFFIX}"
 
 
-def tagged_name(name: str, tag: str, *, limit_bytes: int) -> str:
-    """Return the file name ``name`` with ``-tag`` before its ending, cut at a character to at most ``limit_bytes``."""
+def split_ending(name: str) -> tuple[str, str]:
+    """Return a file name's stem, and its ending with the dot; what is too long to be an ending belongs to the stem."""
     stem, dot, ending = name.rpartition(".")
     if not stem or len(ending.encode()) > ENDING_MAX_BYTES:
-        stem, dot, ending = name, "", ""
-    added = f"-{tag}{dot}{ending}"
+        return name, ""
+    return stem, dot + ending
+
+
+def tagged_name(name: str, tag: str, *, limit_bytes: int) -> str:
+    """Return the file name ``name`` with ``-tag`` before its ending, cut at a character to at most ``limit_bytes``."""
+    stem, ending = split_ending(name)
+    added = f"-{tag}{ending}"
     room_bytes = max(0, limit_bytes - len(added.encode()))
     return stem.encode()[:room_bytes].decode(errors="ignore") + added
 

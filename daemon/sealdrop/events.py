@@ -26,6 +26,9 @@ class EventName(StrEnum):
     DOCUMENT_RETRIED = "document_retried"
     ORIGINAL_FETCHED = "original_fetched"
     RETRY_REFUSED = "retry_refused"
+    ORIGINAL_KEPT = "original_kept"
+    ORIGINAL_EXPIRED = "original_expired"
+    QUOTA_REACHED = "quota_reached"
     # Logged only: nothing about a document has changed.
     ORIGINAL_NOT_REMOVED = "original_not_removed"
     ORIGINAL_RECOGNISED = "original_recognised"
@@ -38,6 +41,8 @@ class EventName(StrEnum):
     SEAL_MISPLACED = "seal_misplaced"
     SEAL_IN_PLACE = "seal_in_place"
     RETRY_SCHEDULED = "retry_scheduled"
+    HOURS_CLOSED = "hours_closed"
+    EXPIRY_POSTPONED = "expiry_postponed"
     LEASE_LOST = "lease_lost"
     ACCOUNT_UNREACHABLE = "account_unreachable"
     ACCOUNT_REACHABLE = "account_reachable"

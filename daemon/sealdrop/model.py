@@ -495,7 +495,8 @@ class Document:
     one's name. ``companions`` are the files that were taken over with it, ``wishes`` what its sidecar asks for, None if
     there is none that can be understood. ``stamp`` is its visible seal, None where that is not settled or there is
     none. ``hold`` says why it waits on purpose; ``kept_until`` is when what it left in the processed, rejected or
-    failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
+    failed folder may be removed, ``expired_at`` when that was decided; ``kept_name`` is the name of its original in the
+    processed folder. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
     id: DocumentId
@@ -536,6 +537,8 @@ class Document:
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None
+    kept_name: str | None = None
+    expired_at: datetime | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 

@@ -322,9 +322,11 @@ def _brought_forward(content: bytes) -> bytes:
     except (ValueError, RecursionError):
         return content
     is_older = isinstance(members, dict) and members.get("version") == OLDER_VERSION
-    if not is_older or not _SINCE.isdisjoint(members):
+    seal = members.get("seal") if is_older else None
+    if not isinstance(seal, dict) or "place" in seal or not _SINCE.isdisjoint(members):
         return content
-    return json.dumps({**members, "version": OLDER_VERSION + 1, **dict.fromkeys(_SINCE)}).encode()
+    since = {"version": OLDER_VERSION + 1, "seal": {**seal, "place": None}, **dict.fromkeys(_SINCE)}
+    return json.dumps({**members, **since}).encode()
 
 
 def schema(of: type[Receipt] | type[ReasonRecord] | type[Notice]) -> str:

@@ -183,6 +183,20 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ('state_dir = "state"', 'state_dir = "out/state"', "service.state_dir: "),
         ('inbound = "in"', 'inbound = "failed/in"', "folders.invoices.inbound: "),
         ("[service]", "source = 'x'\n[service]", "source: unknown key"),
+        ("[service]", "[service]\ntime_zone = 'Europe/Pariss'", "service.time_zone: there is no time zone"),
+        ("[service]", "[service]\ntime_zone = '../../etc/passwd'", "service.time_zone: there is no time zone"),
+        ("[folders.invoices]", "[folders.invoices]\nhours = ['22-6']", "folders.invoices.hours: '22-6' is not"),
+        (
+            "[folders.invoices]",
+            "[folders.invoices]\noutbound_name = '{x}'",
+            "folders.invoices.outbound_name: {x} is no",
+        ),
+        ("[folders.invoices]", "[folders.invoices]\ndaily_quota = 0", "folders.invoices.daily_quota: "),
+        ("[folders.invoices]", "[folders.invoices]\nkeep_failed_days = 0", "folders.invoices.keep_failed_days: "),
+        ("[folders.invoices]", "[folders.invoices]\nkeep_processed_days = 3", "keep_processed_days needs processed"),
+        ("[folders.invoices]", "[folders.invoices]\nprocessed = 'in/x'", "folders.invoices.processed: "),
+        ("[folders.invoices]", "[folders.invoices]\nprocessed = 'out/x'", "taken for a sealed document"),
+        ('outbound = "out"', 'outbound = "x/out"\nprocessed = "x"', "taken for a sealed document"),
     ],
 )
 def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:

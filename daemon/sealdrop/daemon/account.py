@@ -27,6 +27,7 @@ from pydantic import JsonValue
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
@@ -68,6 +69,7 @@ class AccountWorker:
         api: SignApi,
         spool: Spool,
         recorder: Recorder,
+        gate: Gate,
         clock: Clock,
         rng: random.Random,
         sign_calls: SignCalls | None = None,
@@ -78,6 +80,7 @@ class AccountWorker:
         self._api = api
         self._spool = spool
         self._recorder = recorder
+        self._gate = gate
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
@@ -86,13 +89,24 @@ class AccountWorker:
     # Submitting.
 
     def submit(self, documents: Sequence[Document]) -> None:
-        """Create signature requests for ``validated`` documents, as one batch as far as its size allows."""
+        """Create signature requests for ``validated`` documents, as one batch as far as its size allows.
+
+        Those of folders that are outside their hours, or have used up their quota, are held.
+        """
         duplicates = [document for document in documents if document.duplicate_of is not None]
-        batch, rest = self._cut([document for document in documents if document.duplicate_of is None])
+        new = [(document, self._gate.shut_until(document)) for document in documents if document.duplicate_of is None]
+        batch, rest = self._cut([document for document, until in new if until is None])
         steps = [self._recorder.later(document, 0.0) for document in rest]
+        steps += [self._gate.wait(document, until) for document, until in new if until is not None]
         steps += [self._take_earlier_seal(document) for document in duplicates]
-        steps += [self._intend(document) for document in batch]
-        self._create([stored for stored in self._recorder.commit(steps) if stored.state is State.SUBMITTING])
+        steps += [self._gate.counted(self._intend(document), document) for document in batch]
+        self._create(self._let_through(self._recorder.commit(steps)))
+
+    def _let_through(self, stored: Sequence[Document]) -> list[Document]:
+        """Return the documents that may be sent now, and tell of those that may not."""
+        for document in stored:
+            self._gate.tell_of_quota(document)
+        return [document for document in stored if document.state is State.SUBMITTING and document.hold is None]
 
     def reconcile(self, documents: Sequence[Document]) -> None:
         """Ask what became of ``submitting`` documents, one by one, and send those of which nothing is known."""
@@ -187,6 +201,8 @@ class AccountWorker:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
             missing = Reason.SEALED_CONTENT_MISSING
             self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        elif (until := self._gate.shut_until(document)) is not None:
+            self._recorder.commit([self._gate.wait(document, until)])
         elif is_newest:
             self._create(self._recorder.commit([self._intend(document)]))
         else:
@@ -205,7 +221,8 @@ class AccountWorker:
 
         If we crash once the intent is on record, the new identifier is asked for, like any other.
         """
-        for anew in self._recorder.commit([self._intend_anew(document)]):
+        step = self._gate.counted(self._intend_anew(document), document)
+        for anew in self._let_through(self._recorder.commit([step])):
             found = self._found(anew)
             if found is None:
                 self._create([anew])

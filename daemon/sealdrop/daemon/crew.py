@@ -13,6 +13,7 @@ from functools import partial
 
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.line import AccountLine
@@ -21,6 +22,7 @@ from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import one_line
+from sealdrop.daemon.retention import BATCH, LEASE_S, Retention
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import Retryable
@@ -34,7 +36,12 @@ WISHES_S = 2.0  # between two looks for what another program has written into th
 PREDECESSOR_LOOK_S = 1.0
 BEAT_S = 5.0  # between two signs of life of the schedule
 # Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
-OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
+OUTLETS = {
+    State.VERIFIED: "outbound",
+    State.REJECTED: "rejected",
+    State.FAILED: "failed",
+    State.DELIVERED: "processed",
+}
 
 
 class Crew:
@@ -154,7 +161,12 @@ class Crew:
 
     def _make_workers(self) -> None:
         lasting, jails = self._lasting, self.means.jails
-        outlets = {(name, state): self._outlet(name, state) for name in self.config.folders for state in OUTLETS}
+        outlets = {
+            (name, state): self._outlet(name, state)
+            for name, folder in self.config.folders.items()
+            for state, place in OUTLETS.items()
+            if place in dict(folder.places())
+        }
         stages = LocalStages(
             self.config,
             lasting.spool,
@@ -174,13 +186,19 @@ class Crew:
         self._pump("verify suspects", stages.verify, State.SEALED, suspect=True, limit=lambda: 1)
         for name in self.config.folders:
             self._make_folder_workers(name, outlets, stages)
+        self._make_retention_worker(outlets)
         for name in self.config.accounts:
             self._make_account_workers(name)
 
     def _make_folder_workers(self, name: str, outlets: dict[tuple[str, State], Outlet], stages: LocalStages) -> None:
         for state, place in OUTLETS.items():
+            if (name, state) not in outlets:
+                continue
             closed_s = outlets[name, state].closed_s
             states: tuple[State, ...] = (state,)
+            if state is State.VERIFIED and (name, State.DELIVERED) not in outlets:
+                # Some may be left from when originals were kept.
+                states = (state, State.DELIVERED)
             if state is State.FAILED:
                 # Whoever gives failed documents back fetches them too: no copy is fetched while it is being cleared.
                 states = (state, State.RETRYING)
@@ -190,13 +208,31 @@ class Crew:
         self._inbound.append(inbound)
         self._every(self.config.folders[name].sweep_s, inbound.sweep, f"sweep {name}")
 
+    def _make_retention_worker(self, outlets: dict[tuple[str, State], Outlet]) -> None:
+        lasting = self._lasting
+        retention = Retention(self.config, lasting.ledger, lasting.recorder, outlets, lasting.clock, lasting.log)
+        self._pumps.append(
+            Pump(
+                "retention",
+                claim=lambda: lasting.ledger.claim_kept(now=lasting.clock.now(), limit=BATCH, lease_s=LEASE_S),
+                give_up=lasting.ledger.give_up_kept,
+                work=retention.work,
+                clock=lasting.clock,
+                log=lasting.log,
+                on_fatal=lasting.broken,
+                # Nothing is looked for in a folder that a worker of an earlier configuration may be writing into.
+                closed_s=lambda: PREDECESSOR_LOOK_S if self._going_on() else 0.0,
+            )
+        )
+
     def _make_account_workers(self, name: str) -> None:
         account, lasting = self.config.accounts[name], self._lasting
         line = AccountLine(name, account, lasting.clock, lasting.troubles, lasting.rng)
         sign_calls = lasting.sign_calls.setdefault(name, {})
         api = self.means.apis[name]
+        gate = Gate(self.config, lasting.recorder, lasting.clock, lasting.log)
         worker = AccountWorker(
-            line, self.config, api, lasting.spool, lasting.recorder, lasting.clock, lasting.rng, sign_calls
+            line, self.config, api, lasting.spool, lasting.recorder, gate, lasting.clock, lasting.rng, sign_calls
         )
         for duty in duties(worker, account):
             self._pump(

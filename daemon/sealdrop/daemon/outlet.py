@@ -1,10 +1,11 @@
-"""The folders that documents are written into: outbound, rejected, failed.
+"""The folders that documents are written into: outbound, rejected, failed, and processed if there is one.
 
 A folder that is gone, full or read-only is no document's fault: its documents wait, one of them tries it now and then,
 and all go on by themselves when it can be written to again.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +35,7 @@ class Unwritable(Retryable):
 
 
 class Outlet:
-    """One such folder. Used by one thread."""
+    """One such folder. One thread writes into it; another one may `tidy` it up."""
 
     def __init__(self, folder: str, place: str, path: Path, state_dir: Path, troubles: Troubles, clock: Clock) -> None:
         self._folder = folder
@@ -50,6 +51,12 @@ class Outlet:
         self._looked_at = float("-inf")
         # Which documents could not be written: a small one that fits says nothing of a large one that does not.
         self._failing: set[DocumentId] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
 
     def closed_s(self) -> float:
         """Return for how many seconds nothing should be written, 0 if it may; look at the folder now and then."""
@@ -76,7 +83,7 @@ class Outlet:
         if self._closed_until > self._clock.monotonic():
             raise Unwritable(f"{self._path} cannot be written to", tried=False)
         try:
-            with waiting(str(self._path), None, self._tell):
+            with waiting(str(self._path), None, self._tell), self._lock:
                 self._check()
                 result = function()
         except OSError as error:
@@ -94,6 +101,18 @@ class Outlet:
         self._failing.discard(document)
         self._well()
         return result
+
+    def tidy(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, which looks for what was written or removes it, while nothing is written.
+
+        That this fails says nothing of the folder: nobody's document waits for it.
+
+        Raises:
+            OSError: it cannot be written to, or ``function`` fails.
+        """
+        with waiting(str(self._path), None, self._tell), self._lock:
+            self._check()
+            return function()
 
     def forget(self, document: DocumentId) -> None:
         """Take note that the document has not to be written any more: it no longer says that something is wrong."""

@@ -84,7 +84,8 @@ class Recorder:
                 continue
             stored.append(outcome)
             self._on_stored(outcome)
-            if step.event is not None:
+            waits_instead = step.ration is not None and outcome.hold is not None
+            if step.event is not None and not waits_instead:
                 self._tell(outcome, step.event)
         return stored
 
@@ -118,6 +119,7 @@ class Recorder:
             last_error=None if state != before.state else before.last_error,
             # Another state examines another file, with another program: it begins among the others.
             suspect=before.suspect and state == before.state,
+            hold=None,
             **changes,  # type: ignore[arg-type]
         )
         return Step(before, after, Event(event, fields or {}))
@@ -134,13 +136,24 @@ class Recorder:
         step = self.move(before, state, event, fields, reason=reason, reason_detail=detail)
         return replace(step, after=replace(step.after, **changes))  # type: ignore[arg-type]
 
-    def finish(self, before: Document, state: State, event: EventName, fields: dict[str, JsonValue], name: str) -> Step:
-        """Return the step after which nothing is left to do for a document that was published as ``name``."""
-        step = self.move(before, state, event, fields, published_name=name)
-        return replace(step, after=replace(step.after, due_at=None))
+    def finish(
+        self,
+        before: Document,
+        state: State,
+        event: EventName,
+        fields: dict[str, JsonValue],
+        *,
+        kept_days: float | None = None,
+        **changes: object,
+    ) -> Step:
+        """Return the step after which nothing is left to do for a document but to remove its files in ``kept_days``."""
+        step = self.move(before, state, event, fields)
+        step = replace(step, after=replace(step.after, **changes))  # type: ignore[arg-type]
+        kept_until = None if kept_days is None else self._clock.now() + timedelta(days=kept_days)
+        return replace(step, after=replace(step.after, due_at=None, kept_until=kept_until))
 
     def later(self, before: Document, due_in_s: float, error: BaseException | None = None, **changes: object) -> Step:
-        """Return the step that leaves a document where it is, due again in ``due_in_s``.
+        """Return the step that leaves a document where it is, due again in ``due_in_s``; a ``hold`` on it ends.
 
         With an ``error`` that counts as a failed try, and is logged.
         """
@@ -163,7 +176,7 @@ class Recorder:
             lease=None,
             attempts=attempts,
             last_error=last_error,
-            **changes,  # type: ignore[arg-type]
+            **{"hold": None, **changes},  # type: ignore[arg-type]
         )
         return Step(before, after, None)
 

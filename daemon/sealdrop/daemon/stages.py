@@ -18,6 +18,7 @@ from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.retention import kept_days
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import naming
 from sealdrop.errors import Fatal, Unrecordable
@@ -40,7 +41,7 @@ from sealdrop.model import (
 )
 from sealdrop.pdf.jail import JailedError, JailLimitExceeded
 from sealdrop.pipeline.companions import fault_of, missing_of
-from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
+from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back, keep
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
@@ -79,6 +80,8 @@ class LocalStages:
 
     def deliver(self, documents: Sequence[Document]) -> None:
         """Publish ``verified`` documents, give ``rejected`` and ``failed`` ones back, fetch ``retrying`` ones again.
+
+        Of ``delivered`` ones, keep the originals.
 
         One worker does all of this for a folder: a document's copies are never fetched while they are being cleared.
         """
@@ -258,12 +261,15 @@ class LocalStages:
     def _deliver(self, document: Document) -> Step:
         if document.state is State.RETRYING:
             return self._fetch_back(document)
+        if document.state is State.DELIVERED:
+            return self._keep(document)
         folder = self.config.folders[document.folder]
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
         outlet = self.outlets[document.folder, document.state]
         if document.state is State.VERIFIED:
-            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound))
+            wanted = folder.outbound_name.name(document, self.config.service.zone())
+            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound, wanted))
             if document.retries:
                 # It is published, and only that counts: what cannot be cleared away there is untidy, and no reason to
                 # keep the document from being on record as delivered.
@@ -271,13 +277,43 @@ class LocalStages:
                     clear_failed(document, sealed, folder.failed)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
-            return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
+            event = EventName.DOCUMENT_DELIVERED
+            if folder.processed is not None:  # until its original is kept, its copy stays
+                return self.recorder.move(document, State.DELIVERED, event, fields, published_name=name)
+            return self.recorder.finish(document, State.DELIVERED, event, fields, published_name=name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
         name = outlet.write(
             document.id, lambda: give_back(document, original, sealed, target, self.spool.companions(document.id))
         )
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
-        return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
+        days = kept_days(folder, document)
+        event = EventName.ORIGINAL_RETURNED
+        return self.recorder.finish(document, document.state, event, fields, kept_days=days, published_name=name)
+
+    def _keep(self, document: Document) -> Step:
+        """Have the original in the processed folder; if there is none any more, originals are deleted.
+
+        If we crash anywhere here, the same is done again.
+        """
+        folder = self.config.folders[document.folder]
+        processed = folder.processed
+        if processed is None:
+            step = self.recorder.later(document, 0.0)
+            return replace(step, after=replace(step.after, due_at=None))
+        together = [name for name, each in self.config.folders.items() if each.processed == processed]
+        name = self.outlets[document.folder, document.state].write(
+            document.id,
+            lambda: keep(
+                document,
+                self.spool.original(document.id),
+                processed,
+                self.spool.companions(document.id),
+                is_anothers=lambda name: self.ledger.is_kept_by_another(document, name, together),
+            ),
+        )
+        fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name, "kept_name": name}
+        event, days = EventName.ORIGINAL_KEPT, kept_days(folder, document)
+        return self.recorder.finish(document, document.state, event, fields, kept_days=days, kept_name=name)
 
     def _fetch_back(self, document: Document) -> Step:
         """Have the original in the spool again, and no longer in the failed folder; SignAPI is asked next.
@@ -309,7 +345,9 @@ class LocalStages:
         step = self.recorder.move(document, State.FAILED, EventName.RETRY_REFUSED, fields | {"detail": detail})
         if original.exists():
             return step  # fetched by an earlier try, so it has to be given back
-        return replace(step, after=replace(step.after, due_at=None))
+        days = kept_days(folder, step.after)
+        kept_until = None if days is None else self.clock.now() + timedelta(days=days)
+        return replace(step, after=replace(step.after, due_at=None, kept_until=kept_until))
 
     def _fetch(self, document: Document, failed: Path) -> bool:
         with naming(self.spool.folder(document.id)):

@@ -3,8 +3,9 @@
 Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,14 +15,24 @@ from sqlalchemy import Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally, trouble
-from sealdrop.model import AuditHead, Document, DocumentId, Reason, Sha256, State, Trouble
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, sent, tally, trouble
+from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
 # Reasons of documents that were sealed, and billed, though no sealed PDF came back.
 BILLED = (Reason.SEALED_CONTENT_MISSING, Reason.ARCHIVE_FAILED)
 # Documents that SignAPI may have, and of which it will be asked.
 AT_SIGNAPI = (State.SUBMITTING, State.SUBMITTED, State.SEALING, State.ARCHIVING, State.RETRYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Documents of one folder that are kept waiting for one reason, and the first moment at which that ends."""
+
+    folder: str
+    hold: Hold
+    documents: int
+    until: datetime
 
 
 def to_document(row: Row[Any]) -> Document:
@@ -198,6 +209,42 @@ class LedgerReader:
                 if row is not None:
                     oldest[folder] = to_document(row)
         return oldest
+
+    def held(self, now: datetime) -> tuple[Held, ...]:
+        """Return what is kept waiting on purpose, by folder and reason; what may go on by now does not count.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        counted = select(document.c.folder, document.c.hold, func.count(), func.min(document.c.due_at))
+        counted = counted.where(document.c.hold.is_not(None), document.c.lease.is_(None), document.c.due_at > now)
+        with self._database.reading() as connection:
+            rows = connection.execute(counted.group_by(document.c.folder, document.c.hold)).all()
+        return tuple(sorted((Held(*row) for row in rows), key=lambda each: (each.folder, each.hold)))
+
+    def sent_on(self, folder: str, day: date) -> int:
+        """Return how many of the folder's documents were sent on that local day, if it had a daily quota then.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = select(sent.c.documents).where(sent.c.folder == folder, sent.c.day == day.isoformat())
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
+    def is_kept_by_another(self, one: Document, name: str, folders: Collection[str]) -> bool:
+        """Return whether another document of that content and these folders has its original kept as ``name``.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same = (document.c.sha256 == one.sha256, document.c.folder.in_(folders), document.c.kept_name == name)
+        standing = document.c.expired_at.is_(None) | document.c.kept_until.is_not(None)
+        others = _documents().where(*same, document.c.id != one.id, standing)
+        return self._first(others.limit(1)) is not None
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Return what is wrong with the service's surroundings, as far as it could write that down; oldest first.

@@ -7,12 +7,12 @@ the chain has neither gap nor fork, whatever number of threads or processes writ
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import date, datetime
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sealdrop.errors import IllegalMove, LeaseLost
-from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, tally
+from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, sent, tally
 from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move
 
 # Makes the record that follows a head: at a moment, about a document (or none), for an event.
@@ -35,6 +35,18 @@ _MOVE_HEAD = update(chain)
 _KEEP = insert(outbox)
 _COUNT = update(tally).where(tally.c.folder == bindparam("in_folder"), tally.c.state == bindparam("in_state"))
 _COUNT = _COUNT.values(documents=tally.c.documents + bindparam("change"))
+_SENT = select(sent.c.documents).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
+_COUNT_SENT = update(sent).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
+_COUNT_SENT = _COUNT_SENT.values(documents=bindparam("number"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ration:
+    """What a folder may send on a local day. Once that many were sent, the document becomes ``otherwise`` instead."""
+
+    day: date
+    documents: int
+    otherwise: Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +54,8 @@ class Step:
     """One document's change and what goes on record for it; legal by construction.
 
     Without ``before``, the document is new. Without ``event``, nothing goes on record: only for what leaves the
-    document in its state, such as when to look at it next.
+    document in its state, such as when to look at it next. With a ``ration``, the step is counted, or not made: then
+    the document waits, and nothing goes on record.
 
     Raises:
         IllegalMove: the move is not in the table of moves, nothing would be on record for it, or a fact about the
@@ -52,6 +65,7 @@ class Step:
     before: Document | None
     after: Document
     event: Event | None
+    ration: Ration | None = None
 
     def __post_init__(self) -> None:
         before, after = self.before, self.after
@@ -62,6 +76,8 @@ class Step:
                     raise IllegalMove(f"document {before.id} was about to change its {name}, which never changes")
         if self.event is None and (before is None or before.state != after.state):
             raise IllegalMove(f"document {after.id} was about to become {after.state} with nothing on record")
+        if self.ration is not None and (before is None or before.state != self.ration.otherwise.state):
+            raise IllegalMove(f"document {after.id} was about to wait in another state than it is in")
 
 
 class Recording:
@@ -73,10 +89,14 @@ class Recording:
         self._at = at
         self._kept: list[AuditRecord] = []
         self._tally: Counter[tuple[str, State]] = Counter()
+        self._sent: dict[tuple[str, date], int] = {}
         self._head = AuditHead(*connection.execute(_HEAD).one())
 
     def make(self, step: Step) -> Document | LeaseLost:
         """Make the step and keep its record; if the document belongs to somebody else now, leave it as it is."""
+        ration = step.ration
+        if ration is not None and self._sent_on(step.after.folder, ration.day) >= ration.documents:
+            return self.make(Step(step.before, ration.otherwise, None))
         if step.before is None:
             record = self._next(step.after.id, step.event)
             seq = record.seq if record else None
@@ -92,6 +112,8 @@ class Recording:
             if not update_held(self._connection, step.before, values):
                 return LeaseLost(f"document {step.before.id} belongs to somebody else now, this outcome is dropped")
             self._tally[stored.folder, step.before.state] -= 1
+            if ration is not None:
+                self._sent[stored.folder, ration.day] += 1
         self._tally[stored.folder, stored.state] += 1
         if record:
             self._keep(record)
@@ -116,6 +138,21 @@ class Recording:
             counted = {"in_folder": folder, "in_state": state, "change": change}
             if self._connection.execute(_COUNT, counted).rowcount == 0:
                 self._connection.execute(insert(tally).values(folder=folder, state=state, documents=change))
+
+        for (folder, day), number in self._sent.items():
+            counted = {"of_folder": folder, "on_day": day.isoformat(), "number": number}
+            if number and self._connection.execute(_COUNT_SENT, counted).rowcount == 0:
+                self._connection.execute(insert(sent).values(folder=folder, day=day.isoformat(), documents=number))
+
+    def _sent_on(self, folder: str, day: date) -> int:
+        """Return how many documents the folder has sent on the day, those of this transaction included.
+
+        Nobody else can be counting: the chain's head is locked until this transaction ends.
+        """
+        if (folder, day) not in self._sent:
+            found = self._connection.scalar(_SENT, {"of_folder": folder, "on_day": day.isoformat()})
+            self._sent[folder, day] = found or 0
+        return self._sent[folder, day]
 
     def _next(self, document_id: str, event: Event | None) -> AuditRecord | None:
         """Return the record that comes next, if it is kept."""

@@ -186,6 +186,8 @@ document = Table(
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
+    Column("kept_name", Text),
+    Column("expired_at", Moment),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.
@@ -241,6 +243,8 @@ Index(
 )
 _KEPT = document.c.kept_until.is_not(None)
 _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
+_HOLD = document.c.hold.is_not(None)
+_HOLD_INDEX = Index("document_hold", document.c.folder, document.c.hold, sqlite_where=_HOLD, postgresql_where=_HOLD)
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
 _CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
@@ -258,6 +262,15 @@ tally = Table(
     metadata,
     Column("folder", String, primary_key=True),
     Column("state", Member(State), primary_key=True),
+    Column("documents", BigInteger, nullable=False),
+)
+
+# How many documents of each folder were sent on each local day, where that is limited: counted once, with the intent.
+sent = Table(
+    "sent",
+    metadata,
+    Column("folder", String, primary_key=True),
+    Column("day", String, primary_key=True),
     Column("documents", BigInteger, nullable=False),
 )
 
@@ -306,10 +319,11 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have companions, wishes and a visible seal of their own, be held, and leave files to remove."""
-    _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until")
-    _KEPT_INDEX.create(connection)
-    _SEALED_CONTENT.create(connection)
+    """Documents can have companions, wishes, visible seals, holds, originals that are kept, and files to remove."""
+    _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
+    for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT):
+        index.create(connection)
+    sent.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str) -> None:

@@ -27,11 +27,11 @@ from sealdrop.errors import Fatal, LeaseLost
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
-from sealdrop.ledger.recording import Link, Recording, Step
+from sealdrop.ledger.recording import Link, Ration, Recording, Step
 from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
-__all__ = ["Claimed", "Ledger", "Link", "Step"]
+__all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +165,42 @@ class Ledger(LedgerReader):
             claimed = {row.id: to_document(row) for row in connection.execute(claim)}
             return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
 
+    def claim_kept(self, *, now: datetime, limit: int, lease_s: float) -> Claimed:
+        """Return up to ``limit`` documents whose files may be removed by now, for the caller alone for ``lease_s``.
+
+        As `claim`, but ``kept_until`` moves to the lease's end: nothing else is left to do for these documents. While
+        one has a lease, nobody can have it tried again.
+
+        Raises:
+            Retryable: the database cannot be used now; nothing was claimed.
+            Fatal: it cannot be trusted.
+        """
+        first = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
+        with self._database.reading() as connection:
+            next_at = connection.scalar(first)
+        if next_at is None or next_at > now:
+            return Claimed((), next_at)
+        with self._database.writing() as connection:
+            due = select(document.c.id).where(*_KEPT, document.c.kept_until <= now)
+            due = due.order_by(document.c.kept_until).limit(limit).with_for_update(skip_locked=True)
+            lease = {"lease": secrets.token_hex(8), "kept_until": now + timedelta(seconds=lease_s)}
+            held = update(document).where(document.c.id.in_(connection.scalars(due).all()))
+            claimed = tuple(map(to_document, connection.execute(held.values(lease).returning(*DOCUMENT_COLUMNS))))
+            return Claimed(claimed, connection.scalar(first))
+
+    def give_up_kept(self, documents: Collection[Document]) -> None:
+        """As `give_up_leases`, for what `claim_kept` gave.
+
+        Raises:
+            Retryable: the database cannot be written now; they fall due when their lease ends.
+            Fatal: it cannot be trusted.
+        """
+        now = self._clock.now()
+        with self._database.writing() as connection:
+            for each in documents:
+                held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
+                connection.execute(held.values(lease=None, kept_until=now))
+
     def release_leases(self, node: str) -> int:
         """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.
 
@@ -297,6 +333,10 @@ class Ledger(LedgerReader):
             recording = Recording(connection, self._link, self._clock.now())
             yield recording
             recording.store()
+
+
+# Nothing but their files is left to see to; the partial index over what is kept for a time answers.
+_KEPT = (document.c.kept_until.is_not(None), document.c.due_at.is_(None))
 
 
 def _waiting(

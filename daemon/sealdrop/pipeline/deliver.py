@@ -16,7 +16,7 @@ What is copied out of the spool is compared with the digest that was verified be
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
@@ -76,8 +76,11 @@ class _Taken(Exception):
     """A name that the document cannot be given: something else has it, or it cannot be given to any file."""
 
 
-def deliver(document: Document, sealed: Path, outbound: Path) -> str:
+def deliver(document: Document, sealed: Path, outbound: Path, wanted: str | None = None) -> str:
     """Publish the verified PDF ``sealed`` and its receipt; return the name below ``outbound`` that it was given.
+
+    Without a ``wanted`` name it keeps the one that it was dropped under. After a crash the same one must be wanted:
+    under another, what was published before is not found.
 
     Raises:
         Retryable: every name that could be given is taken, or the PDF is not the one that was verified.
@@ -88,7 +91,40 @@ def deliver(document: Document, sealed: Path, outbound: Path) -> str:
     def pieces(name: str) -> Sequence[Piece]:
         return Piece("", sealed, document.sealed_sha256), _receipt(document, name)
 
-    return _publish(document, outbound, RECEIPT_SUFFIX, pieces)
+    return _publish(document, outbound, names_for(document, RECEIPT_SUFFIX, wanted), pieces)
+
+
+def keep(
+    document: Document,
+    original: Path,
+    processed: Path,
+    companions: Mapping[CompanionKind, Path] = _NONE,
+    *,
+    is_anothers: Callable[[str], bool],
+) -> str:
+    """Publish the original of a document that was delivered; return the name below ``processed`` that it was given.
+
+    Its ``companions`` stand beside it as they came.
+
+    Nothing stands beside it that would tell it from another document's of the same content and name: ``is_anothers``
+    says whether a name is known to be one's. That one is left to it.
+
+    Raises:
+        Retryable: every name that could be given is taken, or the original is not the one that was taken over.
+        OSError: the folder cannot be written to; the original is still in the spool.
+        Fatal: the document's name leads out of the folder.
+    """
+    pieces = (Piece("", original, document.sha256), *_came(document, companions))
+    longest = max((piece.suffix for piece in pieces), key=len)
+    names = (name for name in names_for(document, longest) if not is_anothers(name))
+    return _publish(document, processed, names, lambda _: pieces)
+
+
+def _came(document: Document, companions: Mapping[CompanionKind, Path]) -> Iterator[Piece]:
+    """Yield what came with the document, as far as there is a copy."""
+    for each in document.companions:
+        if each.kind in companions:
+            yield Piece(each.kind.suffix, companions[each.kind], each.sha256)
 
 
 def _receipt(document: Document, sealed_name: str, suffix: str = "") -> Piece:
@@ -111,20 +147,19 @@ def give_back(
         Fatal: the document's name leads out of the folder.
     """
     has_sealed, good_seal = sealed.exists(), is_sealed_not_archived(document)
-    came = [each for each in document.companions if each.kind in companions]
 
     def pieces(name: str) -> Sequence[Piece]:
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
             Piece("", original, document.sha256),
-            *(Piece(each.kind.suffix, companions[each.kind], each.sha256) for each in came),
+            *_came(document, companions),
             *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
             *([_receipt(document, f"{name}{SEALED_SUFFIX}", SEALED_SUFFIX)] if has_sealed and good_seal else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
             Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
         )
 
-    return _publish(document, target, SEALED_SUFFIX + RECEIPT_SUFFIX, pieces)
+    return _publish(document, target, names_for(document, SEALED_SUFFIX + RECEIPT_SUFFIX), pieces)
 
 
 def fetch_back(document: Document, copy: Path, failed: Path, companions: Mapping[CompanionKind, Path] = _NONE) -> bool:
@@ -208,9 +243,9 @@ def _published(document: Document) -> PurePosixPath:
     return PurePosixPath(document.published_name or document.name)
 
 
-def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[[str], Sequence[Piece]]) -> str:
+def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: Callable[[str], Sequence[Piece]]) -> str:
     free = []
-    for name in names_for(document, longest):
+    for name in names:
         pieces = pieces_for(name)
         try:
             missing = _missing(document, root, PurePosixPath(name), pieces)
@@ -319,13 +354,15 @@ def _digest(path: Path) -> tuple[int, Sha256]:
         return hash_file(file)
 
 
-def names_for(document: Document, longest_suffix: str) -> Iterator[str]:
+def names_for(document: Document, longest_suffix: str, wanted: str | None = None) -> Iterator[str]:
     """Yield the names that the document may be given, best first; each leaves room for its companions' suffix.
+
+    The best is the ``wanted`` one, or that under which it was dropped.
 
     Raises:
         Fatal: the document's name leads out of the folder that it is to stand in.
     """
-    path = PurePosixPath(document.name)
+    path = PurePosixPath(wanted or document.name)
     if path.is_absolute() or not path.name or ".." in path.parts:
         raise Fatal(f"the ledger has a name for document {document.id} that no file has: {document.name!r}")
     limit_bytes = NAME_MAX_BYTES - len(longest_suffix.encode())

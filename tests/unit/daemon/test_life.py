@@ -40,6 +40,7 @@ from sealdrop.audit.chain import link
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.crew import OUTLETS
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.outlet import Outlet
@@ -77,6 +78,7 @@ from sealdrop.signapi.wire import NewRequest, RequestStatus
 from sealdrop.spool import Spool
 
 LEASE_S = 1_500.0
+PLACES = ("inbound", "outbound", "rejected", "failed", "processed")
 CALLS = ("create", "sign", "status")
 WORK: tuple[tuple[str, tuple[State, ...], int], ...] = (
     ("validate", (State.RECEIVED,), 4),
@@ -85,7 +87,7 @@ WORK: tuple[tuple[str, tuple[State, ...], int], ...] = (
     ("sign", (State.SUBMITTED,), 3),
     ("poll", (State.SEALING, State.ARCHIVING), 4),
     ("verify", (State.SEALED,), 4),
-    ("deliver", (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING), 4),
+    ("deliver", (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING, State.DELIVERED), 4),
 )
 NEEDS = {
     "submit": (Operation.CREATE,),
@@ -357,7 +359,7 @@ def _config(root: Path) -> Config:
         "organisation": "Demo",
         "trust_anchors": ["root.pem"],
     }
-    folder = {"account": "main", **{key: root / key for key in ("inbound", "outbound", "rejected", "failed")}}
+    folder = {"account": "main", **{key: root / key for key in PLACES}}
     return Config.model_validate(
         {"service": {"state_dir": root}, "accounts": {"main": account}, "folders": {"invoices": folder}}
     )
@@ -369,7 +371,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp())
-        for name in ("outbound", "rejected", "failed"):
+        for name in PLACES:
             (self.root / name).mkdir()
         self.config = _config(self.root)
         self.clock = FakeClock()
@@ -401,7 +403,8 @@ class Life(RuleBasedStateMachine):
         troubles = Troubles("host", self.ledger, self.clock, self.log)
         self.line = AccountLine("main", self.config.accounts["main"], self.clock, troubles, rng)
         api = cast(SignApi, self.service)
-        account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, self.clock, rng)
+        gate = Gate(self.config, self.recorder, self.clock, self.log)
+        account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, gate, self.clock, rng)
         jails = cast(Jails, OneJail(self.jail))
         outlets = {
             ("invoices", state): Outlet("invoices", place, self.root / place, self.root / "state", troubles, self.clock)
@@ -606,6 +609,9 @@ class Life(RuleBasedStateMachine):
             place = {State.DELIVERED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}[each.state]
             published = (self.root / place / each.published_name).read_bytes()
             assert published == content + (b" sealed" if each.state is State.DELIVERED else b"")
+            if each.state is State.DELIVERED:
+                assert each.kept_name is not None
+                assert (self.root / "processed" / each.kept_name).read_bytes() == content
         assert self.ledger.counts().get("invoices", {}) == counted
         with self.ledger._database.reading() as connection:
             assert connection.scalar(select(func.count()).select_from(schema.document)) == len(self.dropped)

@@ -244,14 +244,17 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
     assert "Doe" not in str(caught.value.__cause__)
 
 
-LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("companions", "stamp", "wishes", "hold", "kept_until")}
+LACKS = {
+    1: ("retries", "suspect", "duplicate_of"),
+    2: ("companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at"),
+}
 
 
 @pytest.mark.parametrize("version", LACKS)
 def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, version: int) -> None:
     """Documents of an older version are there after the steps to this one, with what they lack at its default."""
-    for index in ("document_kept", "document_sealed_content"):
-        execute(filled, f"DROP INDEX {index}")
+    for gone in ("INDEX document_kept", "INDEX document_hold", "INDEX document_sealed_content", "TABLE sent"):
+        execute(filled, f"DROP {gone}")
     for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
         execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
     if version == 1:
