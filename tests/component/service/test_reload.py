@@ -27,8 +27,10 @@ from sealdrop.audit.reading import read_records
 from sealdrop.config import load
 from sealdrop.daemon import shifts
 from sealdrop.daemon.locks import Locks
-from sealdrop.errors import ConfigurationError
-from sealdrop.model import SealLevel, State
+from sealdrop.daemon.stages import LocalStages
+from sealdrop.errors import ConfigurationError, Retryable
+from sealdrop.ledger.store import Step
+from sealdrop.model import Document, SealLevel, State
 from sealdrop.pipeline import intake
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
@@ -363,3 +365,26 @@ def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: byte
         running.daemon.stop()
         assert running.daemon._shifts.crew is old
     assert records(running, "configuration_reloaded") == []
+
+
+def test_what_an_old_worker_could_not_write_down_is_given_back(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document whose outcome the old worker could not record need not wait until its lease ends, in ten minutes."""
+    real, began = LocalStages._commit, threading.Event()
+    with running_service(directory) as (_, running):
+        old = running.daemon._shifts.crew
+
+        def commit(stages: LocalStages, document: Document, step: Step) -> list[Document]:
+            if not began.is_set():
+                began.set()
+                until(lambda: old._is_stopped)
+                raise Retryable("the disk is full")
+            return real(stages, document, step)
+
+        monkeypatch.setattr(LocalStages, "_commit", commit)
+        drop(invoice, running.folder().inbound, "one.pdf")
+        assert began.wait(PATIENCE_S)
+        assert reload(running)
+        assert running.wait_until_over(1)[0].state is State.DELIVERED
+        assert running.log.events("lease_lost") == []
