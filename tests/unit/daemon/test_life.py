@@ -39,12 +39,12 @@ from sealdrop.audit import Trail, read_records, verify_trail
 from sealdrop.audit.chain import link
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.crew import OUTLETS
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder, TrailWriter
 from sealdrop.daemon.retry import ask_for_retry
-from sealdrop.daemon.service import OUTLETS
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import check_trail
 from sealdrop.daemon.troubles import Troubles

@@ -12,10 +12,10 @@ from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config, Folder, Service
 from sealdrop.daemon import stages as module
+from sealdrop.daemon.crew import OUTLETS
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
-from sealdrop.daemon.service import OUTLETS
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
