@@ -15,6 +15,8 @@ from sealdrop.config import Config, load
 from sealdrop.daemon import Daemon
 from sealdrop.daemon.notify import Notifier
 
+STDIN_FD = 0
+
 
 @app.command()
 def run(
@@ -24,12 +26,13 @@ def run(
     """Watch the folders and have every PDF dropped there sealed, until SIGTERM or SIGINT.
 
     SIGHUP has it read its configuration, certificates and images anew: what can be used takes effect without dropping
-    work; what cannot is refused as a whole, with its faults in the log, and the old one stays.
+    work; what cannot is refused as a whole, with its faults in the log, and the old one stays. On a terminal it stops.
 
     Stops within service.grace_s seconds of the signal; what was not finished goes on at the next start. Exits with 0
     after a stop that was asked for, 78 if the configuration cannot be used, 70 if what is on disk cannot be trusted.
     """
-    with stop_signals(reload=True) as wishes:  # from the very start, so that none is the end of it
+    # Heard from the very start, so that none is the end of it. On a terminal SIGHUP says that it was closed.
+    with stop_signals(hangup="stop" if os.isatty(STDIN_FD) else "reload") as wishes:
         settings = load(config)
         _configure_logs(settings, json=json)
         daemon = Daemon(settings, logs.get(), notifier=Notifier.from_environment())

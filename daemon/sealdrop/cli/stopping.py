@@ -6,9 +6,9 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import Literal
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-RELOAD_SIGNAL = signal.SIGHUP
 
 
 class Wishes:
@@ -58,13 +58,13 @@ class Wishes:
 
 
 @contextmanager
-def stop_signals(*, reload: bool = False) -> Iterator[Wishes]:
-    """Turn SIGTERM and SIGINT into `Wishes` while the block runs, SIGHUP too with ``reload``; the main thread only."""
+def stop_signals(*, hangup: Literal["stop", "reload"] | None = None) -> Iterator[Wishes]:
+    """Turn SIGTERM and SIGINT into `Wishes` while the block runs, SIGHUP too where told; the main thread only."""
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     wishes = Wishes(read_fd, write_fd)
     handlers = dict.fromkeys(STOP_SIGNALS, wishes.ask)
-    if reload:
-        handlers[RELOAD_SIGNAL] = wishes.ask_reload
+    if hangup is not None:
+        handlers[signal.SIGHUP] = wishes.ask_reload if hangup == "reload" else wishes.ask
     # The kernel may give a signal to any thread. Python's own handlers wait for the main one, which sleeps in select():
     # what wakes it is the byte that is written the moment the signal arrives, in whichever thread. Then, before it can
     # sleep again, the handler notes the wish.

@@ -27,8 +27,10 @@ from sealdrop.audit.reading import read_records
 from sealdrop.config import load
 from sealdrop.daemon import shifts
 from sealdrop.daemon.locks import Locks
-from sealdrop.errors import ConfigurationError
-from sealdrop.model import SealLevel, State
+from sealdrop.daemon.stages import LocalStages
+from sealdrop.errors import ConfigurationError, Retryable
+from sealdrop.ledger.store import Step
+from sealdrop.model import Document, SealLevel, State
 from sealdrop.pipeline import intake
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
@@ -104,6 +106,39 @@ def records(running: Running, event: str) -> list[dict[str, Any]]:
     """Return what the audit files say of an event."""
     found = read_records(running.config.service.state_dir / "audit")
     return [dict(entry.data) for entry in found if entry.event == event]
+
+
+def doing(running: Running, name: str) -> tuple[str, float | None]:
+    """Return what a worker is at, and how long that may take; of several of the name, of the one that is held up."""
+    found = [each.judged()[1] for each in running.daemon._progress() if each.name == name]
+    at = min((each for each in found if each is not None), key=lambda each: each.since)
+    return at.what, at.end_s
+
+
+def tell_held_up(running: Running, name: str) -> None:
+    """Have it told that a worker waits for a folder, as is done after a minute."""
+    for each in running.daemon._progress():
+        at = each.judged()[1]
+        if each.name == name and at is not None and at.tell is not None:
+            at.tell("it has not answered for 61 s")
+
+
+def troubles(running: Running) -> dict[str, str]:
+    """Return what is in trouble, with the text."""
+    return {each.subject: each.text for each in running.daemon._troubles.present()}
+
+
+def test_every_worker_is_looked_after(directory: Path) -> None:
+    """Each thread that the service starts is one whose progress is watched, or a library's: none is forgotten."""
+    libraries = ("Thread-", "APScheduler", "ThreadPoolExecutor", "asyncio_")
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        before = set(threading.enumerate())
+        with running_daemon(sandbox.config_path) as running:
+            watched = {each.name for each in running.daemon._progress()}
+            started = {each.name for each in threading.enumerate() if each not in before}
+            assert {each for each in started - watched if not each.startswith(libraries)} == {"attendance"}
+            assert {"audit", "clock", "reload", "schedule", "inbound invoices", "submit sandbox"} <= watched
+            until(lambda: all(each.judged()[1] for each in running.daemon._progress() if each.name in started))
 
 
 def test_a_valid_configuration_takes_effect(directory: Path, invoice: bytes) -> None:
@@ -305,6 +340,7 @@ def test_a_call_that_does_not_end_in_time_is_finished_by_the_old_configuration(d
         change(running, poll_longest_s="1.5")
         assert reload(running)
         assert old.working() == ["sign sandbox"]
+        assert doing(running, "sign sandbox") == ("an answer to sign of account sandbox", 20.0)
         drop(unique(invoice, 2), running.folder().inbound, "quick.pdf")
         assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
         assert len(sandbox.seals()) == 2
@@ -332,6 +368,9 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
         assert reload(running)
         drop(unique(invoice, 1), running.folder("contracts").inbound, "hangs.pdf")
         assert hangs.wait(PATIENCE_S)
+        assert doing(running, "inbound contracts") == (str(running.folder("contracts").inbound), None)
+        tell_held_up(running, "inbound contracts")
+        assert "it has not answered" in troubles(running)["folder contracts inbound"]
         good = running.config.source.read_text()
         without(running, "contracts")
         assert not reload(running)
@@ -344,6 +383,7 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
         assert {each.name for each in running.documents.values()} == {"beside.pdf"}
         goes_on.set()
         assert {each.state for each in running.wait_until_over(3)} == {State.DELIVERED}
+        until(lambda: troubles(running) == {})
         assert Counter(seal.sha256 for seal in sandbox.seals()) == Counter(
             sha256(unique(invoice, each)) for each in (1, 2, 3)
         )
@@ -363,3 +403,26 @@ def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: byte
         running.daemon.stop()
         assert running.daemon._shifts.crew is old
     assert records(running, "configuration_reloaded") == []
+
+
+def test_what_an_old_worker_could_not_write_down_is_given_back(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A document whose outcome the old worker could not record need not wait until its lease ends, in ten minutes."""
+    real, began = LocalStages._commit, threading.Event()
+    with running_service(directory) as (_, running):
+        old = running.daemon._shifts.crew
+
+        def commit(stages: LocalStages, document: Document, step: Step) -> list[Document]:
+            if not began.is_set():
+                began.set()
+                until(lambda: old._is_stopped)
+                raise Retryable("the disk is full")
+            return real(stages, document, step)
+
+        monkeypatch.setattr(LocalStages, "_commit", commit)
+        drop(invoice, running.folder().inbound, "one.pdf")
+        assert began.wait(PATIENCE_S)
+        assert reload(running)
+        assert running.wait_until_over(1)[0].state is State.DELIVERED
+        assert running.log.events("lease_lost") == []

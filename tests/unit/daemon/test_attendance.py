@@ -98,6 +98,14 @@ def test_a_share_that_hangs_is_a_trouble_and_no_reason_to_be_killed(place: Place
     assert place.log.lines == []
 
 
+def test_a_wait_that_nobody_tells_of_is_in_the_status(place: Place) -> None:
+    """A reload that hangs in a folder is seen in `systemctl status`, as long as it does."""
+    with place.workers[1].waiting("the folders", None):
+        told = place.go(HELD_UP_S + LOOK_S, bad=True)
+    assert told[-2:] == ["WATCHDOG=1", "STATUS=bad waits for the folders; 0 in work"]
+    assert place.go(LOOK_S) == ["WATCHDOG=1", "STATUS=0 in work"]
+
+
 def test_a_process_that_was_held_up_blames_nobody(place: Place) -> None:
     """After the whole process stood still (a suspended machine), the workers get the time to make a step first."""
     place.go(LOOK_S)
