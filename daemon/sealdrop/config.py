@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -246,9 +247,10 @@ class Service(Table):
 
 
 class Config(Table):
-    """The whole file. ``source`` is its path, for messages."""
+    """The whole file. ``source`` is its path, for messages; ``sha256`` is the digest of its bytes, for the record."""
 
     source: Path = Path("sealdrop.toml")
+    sha256: str = ""
     service: Service
     accounts: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Account] = Field(min_length=1)
     folders: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Folder] = Field(min_length=1)
@@ -309,15 +311,17 @@ def load(path: Path) -> Config:
     """
     source = str(path)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
+        content = tomllib.loads(raw.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(source, [f"cannot be read: {error}"]) from error
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(source, [f"is not TOML: {error}"]) from error
-    if "source" in content:
-        raise ConfigurationError(source, ["source: unknown key"])
+    if ours := sorted({"source", "sha256"} & content.keys()):
+        raise ConfigurationError(source, [f"{key}: unknown key" for key in ours])
+    known = {"source": path, "sha256": sha256(raw).hexdigest()}
     try:
-        return Config.model_validate({**content, "source": path}, context={"base": path.absolute().parent})
+        return Config.model_validate({**content, **known}, context={"base": path.absolute().parent})
     except ValidationError as error:
         raise ConfigurationError(source, list(_problems(error))) from error
 

@@ -8,6 +8,7 @@ class EventName(StrEnum):
 
     # On record in the audit trail, and logged.
     SERVICE_STARTED = "service_started"
+    CONFIGURATION_RELOADED = "configuration_reloaded"
     SERVICE_STOPPED = "service_stopped"
     DOCUMENT_RECEIVED = "document_received"
     DOCUMENT_VALIDATED = "document_validated"
@@ -47,6 +48,8 @@ class EventName(StrEnum):
     WATCH_AVAILABLE = "watch_available"
     CLOCK_SET = "clock_set"
     WORKER_TROUBLED = "worker_troubled"
+    WORKER_STUCK = "worker_stuck"
+    RELOAD_REFUSED = "reload_refused"
     SPOOL_CLEANED = "spool_cleaned"
     SPOOL_UNCLAIMED = "spool_unclaimed"
     LIBRARY_SAID = "library_said"

@@ -19,17 +19,12 @@ from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
-from sealdrop.daemon.line import Operation, subject
+from sealdrop.daemon.line import NEEDED_BY, Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.model import Document, State, Trouble
 
-# Which documents cannot go on while a call does not work, and what the call is for.
-_NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
-    Operation.CREATE: (State.VALIDATED, State.SUBMITTING),
-    Operation.SIGN: (State.SUBMITTED,),
-    Operation.STATUS: (State.SUBMITTING, State.SEALING, State.ARCHIVING),
-}
+# What each call is for.
 _CALL_WORDS: Mapping[Operation, str] = {
     Operation.CREATE: "sending documents to SignAPI",
     Operation.SIGN: "asking SignAPI for seals",
@@ -92,7 +87,7 @@ def _waits_for_accounts(settings: Config, counts: Mapping[str, Mapping[State, in
     found = {}
     for (name, account), operation in product(settings.accounts.items(), Operation):
         folders = [counts.get(key, {}) for key, folder in settings.folders.items() if folder.account == name]
-        documents = sum(states.get(state, 0) for states in folders for state in _NEEDED_BY[operation])
+        documents = sum(states.get(state, 0) for states in folders for state in NEEDED_BY[operation])
         found[subject(name, operation)] = _Waiting(name, operation, documents, account.retry_longest_s)
     return found
 

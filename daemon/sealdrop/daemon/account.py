@@ -43,6 +43,7 @@ CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the 
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
 CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
+SignCalls = dict[DocumentId, float]  # the documents for which sign was called, and when on the monotonic clock
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
     {
@@ -67,6 +68,7 @@ class AccountWorker:
         recorder: Recorder,
         clock: Clock,
         rng: random.Random,
+        sign_calls: SignCalls | None = None,
     ) -> None:
         self.line = line
         self._config = config
@@ -77,7 +79,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
-        self._sign_calls: dict[DocumentId, float] = {}
+        self._sign_calls: SignCalls = {} if sign_calls is None else sign_calls
 
     # Submitting.
 

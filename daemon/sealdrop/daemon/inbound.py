@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
+from sealdrop.daemon import progress
 from sealdrop.daemon.complaints import Complaints
 from sealdrop.daemon.recorder import Recorder, one_line
 from sealdrop.daemon.room import Room
@@ -36,6 +37,7 @@ CHUNK = 256  # files of the sweep that are looked at before those come first aga
 LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 2.0
 ROOM_SLEEP_S = 2.0
+PREDECESSOR_LOOK_S = 1.0
 MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
 # What may be so for an instant only: a program that gives a file its name by a second link, or still writes it.
@@ -60,9 +62,17 @@ class InboundWorker:
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
+        *,
+        is_free: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make ready to take files over.
+
+        Nothing is looked at until ``is_free`` says that no earlier worker may be taking files from the same folder.
+        """
         self.name = name
+        self._is_free = is_free
         self._folder: Folder = config.folders[name]
+        self.progress = progress.Progress(f"inbound {name}", clock)
         self._node = node
         self._spool = spool
         self._unclaimed = unclaimed
@@ -124,7 +134,8 @@ class InboundWorker:
 
     def _run(self) -> None:
         try:
-            self._work_until_stopped()
+            with self.progress.attended():
+                self._work_until_stopped()
         except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its folder unwatched
             self._on_fatal(error)
         finally:
@@ -134,7 +145,8 @@ class InboundWorker:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                sleep_s = self._round()
+                with self.progress.waiting(str(self._folder.inbound), None, self._unreachable):
+                    sleep_s = self._round()
             except Fatal:
                 raise
             except (OSError, Retryable) as error:
@@ -147,7 +159,8 @@ class InboundWorker:
                 self._unreachable(one_line(error))
                 sleep_s = self._interrupted()
             if sleep_s > 0:
-                self._woken.wait(sleep_s)
+                with self.progress.waiting("files", sleep_s):
+                    self._woken.wait(sleep_s)
 
     def _interrupted(self) -> float:
         """Have everything looked at anew, in a while, whatever wakes us."""
@@ -162,6 +175,9 @@ class InboundWorker:
         What an event named and what has become due comes first, then a part of the sweep: so the first file is on its
         way, however many lie there, and each is looked at once or twice, however many wait.
         """
+        if not self._is_free():
+            self._stopping.wait(PREDECESSOR_LOOK_S)
+            return 0.0
         self._check_folder()
         if not self._is_loaded:
             self._standing.load(self.name, subfolders=self._folder.subfolders)
@@ -270,6 +286,7 @@ class InboundWorker:
             for path in paths:
                 if self._stopping.is_set():
                     break
+                progress.step()
                 document = self._consider(path, batch, hinted=path in hinted)
                 if document is not None:
                     batch.append(document)
@@ -398,7 +415,8 @@ class InboundWorker:
         if not batch:
             return
         try:
-            self._recorder.received(batch)
+            with progress.waiting("the ledger", 0.0):
+                self._recorder.received(batch)
         except Exception:
             # A failing disk can leave it open whether the rows are there: only what surely has none is of no use.
             for document in batch:

@@ -7,18 +7,19 @@ is broken, that makes three calls that try it at a time, one for each operation,
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
 from sealdrop.backoff import Backoff, Breaker
 from sealdrop.clock import Clock
 from sealdrop.config import Account
+from sealdrop.daemon import progress
 from sealdrop.daemon.refusals import Refusals
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
-from sealdrop.model import DocumentId
+from sealdrop.model import DocumentId, State
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +36,14 @@ class Operation(StrEnum):
     STATUS = "status"
 
 
+# Which documents cannot go on while an operation does not work.
+NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
+    Operation.CREATE: (State.VALIDATED, State.SUBMITTING),
+    Operation.SIGN: (State.SUBMITTED,),
+    Operation.STATUS: (State.SUBMITTING, State.SEALING, State.ARCHIVING),
+}
+
+
 def subject(account: str, operation: Operation) -> str:
     """Return what the trouble with an operation of an account is called."""
     return f"account {account} {operation}"
@@ -45,6 +54,7 @@ class AccountLine:
 
     def __init__(self, name: str, account: Account, clock: Clock, troubles: Troubles, rng: random.Random) -> None:
         self.name = name
+        self._call_timeout_s = account.call_timeout_s
         self._clock = clock
         self._troubles = troubles
         self._rng = rng
@@ -103,7 +113,8 @@ class AccountLine:
                 raise Retryable(f"{operation} of account {self.name} does not work; somebody is trying it")
             self._breakers[operation] = self._breakers[operation].called()
         try:
-            result = function()
+            with progress.waiting(f"an answer to {operation} of account {self.name}", self._call_timeout_s):
+                result = function()
         except (Retryable, OutcomeUnknown) as error:
             self._failed(operation, error)
             raise
@@ -149,5 +160,5 @@ class AccountLine:
         if breaker.is_open and not was_open:
             event = EventName.ACCOUNT_UNREACHABLE
             self._troubles.tell(named, f"{what}: {error}", event, **fields, error=str(error))
-        elif was_open and not breaker.is_open:
+        elif not breaker.is_open:  # also if it was told by a line that an earlier configuration had made
             self._troubles.over(named, EventName.ACCOUNT_REACHABLE, **fields)

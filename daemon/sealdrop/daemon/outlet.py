@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sealdrop.clock import Clock
+from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
@@ -56,9 +57,10 @@ class Outlet:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             try:
-                self._check()
+                with waiting(str(self._path), None, self._tell):
+                    self._check()
             except OSError as error:
-                self._tell(error)
+                self._tell(error.strerror or str(error))
             else:
                 self._well()
         return max(0.0, self._closed_until - now)
@@ -74,8 +76,9 @@ class Outlet:
         if self._closed_until > self._clock.monotonic():
             raise Unwritable(f"{self._path} cannot be written to", tried=False)
         try:
-            self._check()
-            result = function()
+            with waiting(str(self._path), None, self._tell):
+                self._check()
+                result = function()
         except OSError as error:
             if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(self._state_dir):
                 raise
@@ -84,7 +87,7 @@ class Outlet:
             self._closed_until = self._clock.monotonic() + pause_s
             if len(self._failing) < MAX_FAILING:
                 self._failing.add(document)
-            self._tell(error)
+            self._tell(error.strerror or str(error))
             raise Unwritable(f"{self._path} cannot be written to: {error.strerror or error}", tried=True) from error
         self._failures = 0
         self._closed_until = 0.0
@@ -103,8 +106,7 @@ class Outlet:
         if not os.access(self._path, os.W_OK | os.X_OK):
             raise PermissionError("it may not be written to")
 
-    def _tell(self, error: OSError) -> None:
-        what = error.strerror or str(error)
+    def _tell(self, what: str) -> None:
         text = f"{self._path} cannot be written to, its documents wait: {what}"
         event = EventName.FOLDER_UNWRITABLE
         self._troubles.tell(

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock
+from sealdrop.daemon import progress
 from sealdrop.errors import LeaseLost, Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger, Step
@@ -71,6 +72,7 @@ class Recorder:
         A document whose lease was lost meanwhile is left out: whoever has it now records what becomes of it.
         """
         outcomes = self._ledger.record(*steps)
+        progress.step()
         # From here on all is committed, and nothing below raises.
         self._on_record()
         stored = []
@@ -188,8 +190,12 @@ class TrailWriter:
 
     BATCH = 500
     RETRY_S = 10.0
+    LONGEST_SLEEP_S = 60.0
 
-    def __init__(self, ledger: Ledger, trail: Trail, log: Log, *, on_fatal: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, trail: Trail, log: Log, *, clock: Clock, on_fatal: Callable[[BaseException], None]
+    ) -> None:
+        self.progress = progress.Progress("audit", clock)
         self._ledger = ledger
         self._trail = trail
         self._log = log
@@ -223,8 +229,13 @@ class TrailWriter:
         while records := self._ledger.audit_pending(self.BATCH):
             self._trail.append(records)
             self._ledger.audit_written(records[-1])
+            progress.step()
 
     def _run(self) -> None:
+        with self.progress.attended():
+            self._copy_until_stopped()
+
+    def _copy_until_stopped(self) -> None:
         while True:
             stopping = self._stopping
             self._wake.clear()
@@ -233,11 +244,15 @@ class TrailWriter:
             except (OSError, Retryable) as error:
                 self._log.error(EventName.WORKER_TROUBLED, worker="audit", error=one_line(error))
                 if not stopping:
-                    self._wake.wait(self.RETRY_S)
+                    self._sleep(self.RETRY_S)
                     continue
             except Exception as error:  # noqa: BLE001 - without the trail nothing may go on
                 self._on_fatal(error)
                 return
             if stopping:
                 return
-            self._wake.wait()
+            self._sleep(self.LONGEST_SLEEP_S)
+
+    def _sleep(self, longest_s: float) -> None:
+        with self.progress.waiting("more records", longest_s):
+            self._wake.wait(longest_s)

@@ -16,6 +16,7 @@ from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
+from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import naming
@@ -117,7 +118,8 @@ class LocalStages:
                 changes = dict[str, Any]()
         original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
         try:
-            report = validate(original, folder.validation, jail, suspect=document.suspect)
+            with waiting("the inspection of a document", LONGEST / timedelta(seconds=1)):
+                report = validate(original, folder.validation, jail, suspect=document.suspect)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
         except JailedError as error:
@@ -159,7 +161,8 @@ class LocalStages:
         sealed = self.spool.sealed(document.id, document.sealed_sha256)
         jail = self.jails.for_verifying(suspects=document.suspect)
         try:
-            report = verify(document, sealed, account, jail, now=self.clock.now())
+            with waiting("the verification of a seal", LONGEST / timedelta(seconds=1)):
+                report = verify(document, sealed, account, jail, now=self.clock.now())
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
         except JailedError as error:

@@ -1,12 +1,11 @@
-"""What must be so before the service starts: its folders, its locks, an audit trail that is all there.
+"""What must be so before the service works by a configuration: its folders, an audit trail that is all there.
 
 What is wrong is said at once and as a whole; then nothing is started.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from sealdrop.audit.trail import Trail
@@ -98,45 +97,30 @@ def check_waiting(config: Config, ledger: Ledger) -> None:
         raise ConfigurationError(str(config.source), problems)
 
 
-def check_anchors(config: Config, jail: Jail) -> None:
-    """Read every trust anchor, in a child process, which is warm then for the first document.
+def check_same_service(old: Config, new: Config, ledger: Ledger) -> None:
+    """Pass if what was sent to SignAPI will be asked for where it was sent to.
+
+    Another service would say that it knows nothing of it, and it would be sent there as well, and sealed twice.
 
     Raises:
-        ConfigurationError: some cannot be used; all their accounts are named.
+        ConfigurationError: an account's address changes while documents of it are at SignAPI.
     """
     problems = []
+    for name in old.accounts.keys() & new.accounts.keys():
+        document = ledger.sent_for(name) if old.accounts[name].base_url != new.accounts[name].base_url else None
+        if document is not None:
+            problems.append(
+                f"accounts.{name}.base_url: documents were sent to {old.accounts[name].base_url} and are not back, "
+                f"{document} for one; let them come back first, or give the new address an account of its own"
+            )
+    if problems:
+        raise ConfigurationError(str(new.source), sorted(problems))
+
+
+def anchor_problems(config: Config, jail: Jail) -> Iterator[str]:
+    """Yield what is wrong with trust anchors; each is read in a child process, which is warm then for a document."""
     for name, account in config.accounts.items():
         try:
             jail.run(count_anchors, account.trust_anchors)
         except JailedError as error:
-            problems.append(f"accounts.{name}.trust_anchors: {error.text}")
-    if problems:
-        raise ConfigurationError(str(config.source), problems)
-
-
-def lock_all(config: Config) -> ExitStack:
-    """Take the state directory and the inbound folders for this process alone; closing the result lets go of them.
-
-    The locks end with the process, however it ends. Where an inbound folder is on a file system without locks, two
-    services on it are not noticed.
-
-    Raises:
-        ConfigurationError: another service has one of them.
-    """
-    with ExitStack() as held:
-        _lock(held, "service.state_dir", config.service.state_dir)
-        for name, folder in config.folders.items():
-            _lock(held, f"folders.{name}.inbound", folder.inbound)
-        return held.pop_all()
-
-
-def _lock(held: ExitStack, place: str, folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    held.callback(os.close, fd)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise ConfigurationError("sealdrop", [f"{place}: another sealdrop is running on {folder}"]) from error
-    except OSError:
-        if place == "service.state_dir":
-            raise
+            yield f"accounts.{name}.trust_anchors: {error.text}"

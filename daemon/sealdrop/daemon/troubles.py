@@ -8,6 +8,7 @@ cannot be written, that is no further trouble: it is kept as soon as it can be.
 import threading
 
 from sealdrop.clock import Clock
+from sealdrop.config import Config
 from sealdrop.errors import Retryable, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
@@ -50,6 +51,17 @@ class Troubles:
             if self._present.pop(subject, None) is not None:
                 self._log.info(event, **fields)
                 self._unwritten[subject] = None
+            self._write()
+
+    def forget_others(self, config: Config) -> None:
+        """Forget the troubles of accounts and folders that the configuration has not."""
+        known = {("account", name) for name in config.accounts} | {("folder", name) for name in config.folders}
+        with self._lock:
+            for subject in list(self._present):
+                kind, _, rest = subject.partition(" ")
+                if kind in ("account", "folder") and (kind, rest.partition(" ")[0]) not in known:
+                    del self._present[subject]
+                    self._unwritten[subject] = None
             self._write()
 
     def present(self) -> tuple[Trouble, ...]:

@@ -20,6 +20,8 @@ from sealdrop.model import AuditHead, Document, DocumentId, Reason, Sha256, Stat
 _FOUND_AT_MOST = 20
 # Reasons of documents that were sealed, and billed, though no sealed PDF came back.
 BILLED = (Reason.SEALED_CONTENT_MISSING, Reason.ARCHIVE_FAILED)
+# Documents that SignAPI may have, and of which it will be asked.
+AT_SIGNAPI = (State.SUBMITTING, State.SUBMITTED, State.SEALING, State.ARCHIVING, State.RETRYING)
 
 
 def to_document(row: Row[Any]) -> Document:
@@ -207,6 +209,17 @@ class LedgerReader:
         with self._database.reading() as connection:
             rows = connection.execute(query.group_by(document.c.folder, document.c.account)).all()
         return {(folder, account): document_id for folder, account, document_id in rows}
+
+    def sent_for(self, account: str) -> DocumentId | None:
+        """Return a document of the account that was perhaps sent to SignAPI and whose answer is not here; None if none.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        sent = (ACTIVE, document.c.account == account, document.c.state.in_(AT_SIGNAPI))
+        with self._database.reading() as connection:
+            return connection.scalars(select(document.c.id).where(*sent).limit(1)).first()
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.

@@ -381,7 +381,7 @@ class Life(RuleBasedStateMachine):
             self.root / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=self.clock
         )
         self.ledger.faults = self.ledger_faults
-        self.writer = TrailWriter(self.ledger, trail, self.log, on_fatal=self.fail)
+        self.writer = TrailWriter(self.ledger, trail, self.log, clock=self.clock, on_fatal=self.fail)
         check_trail(trail, self.ledger)
         self.writer.flush()
         self.unclaimed = Unclaimed(self.spool, self.ledger, self.log)
