@@ -65,7 +65,9 @@ class Machine:
             AssertionError: it did not end with 0.
         """
         ended = self.ask(*command, stdin=stdin)
-        assert ended.returncode == 0, f"{shlex.join(map(str, command))}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
+        assert ended.returncode == 0, (
+            f"{shlex.join(map(str, command))}: {ended.returncode}\n{ended.stdout}{ended.stderr}"
+        )
         return ended.stdout
 
     def shell(self, script: str, stdin: str = "") -> str:

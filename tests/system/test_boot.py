@@ -2,10 +2,11 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ PACKAGES = Path("/opt/packages/lib/site-packages")
 SANDBOX = Path("/srv/sandbox")
 PORT = 8443
 CONFIG = Path("/etc/sealdrop/sealdrop.toml")
+LOOK_S = 0.2  # between two looks, each of which costs a process
 STAFF = "claire"  # somebody of the office
 NEWER = "999.0"
 # What needs a network.
@@ -111,7 +113,7 @@ class Server:
         path = Path("/srv/sealdrop/invoices/inbound", name)
         source = self.machine.path("/srv/dropped.pdf")
         source.write_bytes(content)
-        self.by_staff(f"mkdir --parents {path.parent} && cp /srv/dropped.pdf {path}")
+        self.by_staff(f"mkdir --parents '{path.parent}' && cp /srv/dropped.pdf '{path}'")
         self.drops.append(Drop("invoices", name, content, state))
 
     def drop_some(self, prefix: str, number: int = 3) -> None:
@@ -135,7 +137,7 @@ class Server:
 
     def finish(self) -> None:
         """Wait until nothing is left to do, and check everything."""
-        until(lambda: settled(self.config, len(self.drops)), self.journal)
+        until(lambda: settled(self.config, len(self.drops)), self.journal, look_s=LOOK_S)
         check(self.machine.path(SANDBOX), self.config, self.drops)
 
     def restarts_after(self, signal: str) -> None:
@@ -143,8 +145,8 @@ class Server:
         before, started = int(self.shown("NRestarts")), len(self.said("service_started"))
         self.drop_some(signal.lower())
         self.machine.run("systemctl", "kill", "--kill-whom=main", f"--signal={signal}", "sealdrop")
-        until(lambda: int(self.shown("NRestarts")) > before, self.journal)
-        until(lambda: self.shown("ActiveState") == "active", self.journal)
+        until(lambda: int(self.shown("NRestarts")) > before, self.journal, look_s=LOOK_S)
+        until(lambda: self.shown("ActiveState") == "active", self.journal, look_s=LOOK_S)
         assert len(self.said("service_started")) > started
 
     def journal(self) -> str:
@@ -192,12 +194,13 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     server.restarts_after("STOP")
     assert "watchdog" in machine.run("journalctl", "--unit=sealdrop", "--grep=atchdog")
     server.finish()
+    a_reload_takes_what_can_be_used(server, page.pop("Changes later"))
 
     server.drop_some("stop")
     machine.run("systemctl", "stop", "sealdrop")
     assert server.shown("Result") == "success"
     assert server.shown("ExecMainStatus") == "0"
-    machine.run("systemctl", "start", "sealdrop")
+    systemd_tries_again_unless_a_person_must_look(server)
     server.finish()
 
     (home / wheel.name).unlink()
@@ -208,10 +211,49 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     server.finish()
     assert server.said("service_started")[-1]["version"] == NEWER
 
-    follow(machine, page.pop("Changes later"))
     follow(machine, page.pop("Removing it"))
+    assert machine.ask("systemctl", "cat", "sealdrop").returncode != 0
     assert not page
     check(sandbox, server.config, server.drops)
+
+
+def a_reload_takes_what_can_be_used(server: Server, reload: Sequence[str]) -> None:
+    """A configuration with faults changes nothing and is told of; one that can be used is on record, and work goes on."""
+    path, main = server.machine.path(CONFIG), server.shown("MainPID")
+    good = path.read_text()
+    path.write_text(f"{good}\nnonsense = 1\n")
+    server.drop_some("refused", 1)
+    follow(server.machine, reload)
+    until(lambda: server.said("reload_refused"), server.journal, look_s=LOOK_S)
+    path.write_text(good.replace("# sweep_s = 30.0", "sweep_s = 20.0"))
+    server.drop_some("reloaded", 1)
+    follow(server.machine, reload)
+    until(lambda: server.said("configuration_reloaded"), server.journal, look_s=LOOK_S)
+    server.finish()
+    assert server.shown("MainPID") == main
+
+
+def systemd_tries_again_unless_a_person_must_look(server: Server) -> None:
+    """A folder that is not there at a start is waited for; a ledger that this version cannot trust is left alone."""
+    machine, ledger = server.machine, server.config.service.state_dir / "ledger.sqlite"
+    with closing(sqlite3.connect(ledger)) as database:
+        database.execute("UPDATE schema_version SET version = version + 1")
+        database.commit()
+    assert machine.ask("systemctl", "start", "sealdrop").returncode != 0
+    assert server.shown("ExecMainStatus") == "70"
+    assert server.shown("ActiveState") == "failed"
+    assert "run the newer sealdrop" in server.journal()
+    with closing(sqlite3.connect(ledger)) as database:
+        database.execute("UPDATE schema_version SET version = version - 1")
+        database.commit()
+
+    failed = machine.path("/srv/sealdrop/invoices/failed")
+    away = failed.rename(failed.with_name("away"))
+    assert machine.ask("systemctl", "start", "sealdrop").returncode != 0
+    until(lambda: int(server.shown("NRestarts")) > 0, server.journal, look_s=LOOK_S)
+    assert "there is no folder" in server.journal()
+    away.rename(failed)
+    until(lambda: server.shown("ActiveState") == "active", server.journal, look_s=LOOK_S)
 
 
 def people_get_what_is_theirs(server: Server) -> None:
@@ -228,7 +270,7 @@ def people_get_what_is_theirs(server: Server) -> None:
         assert server.machine.ask("runuser", "--user=nobody", "--", "cat", place).returncode != 0, place
 
 
-def follow(machine: Machine, blocks: tuple[str, ...] | list[str], stdin: str = "") -> None:
+def follow(machine: Machine, blocks: Sequence[str], stdin: str = "") -> None:
     """Do what the page says, but for what cannot be done here."""
     for block in blocks:
         if not any(words in block for words in UNTRIED):
