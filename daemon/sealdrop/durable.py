@@ -142,8 +142,8 @@ def _share(fd: int, folder: Path, *, mode: int) -> None:
     """Give an open file or folder the group of ``folder``, and ``mode``.
 
     Where the group cannot be given, nothing is granted to the one that it has: that may be anybody's. Where the file
-    system has neither groups nor modes, nothing happens. What is right already is not asked for: our own unit forbids to
-    give files away and to set the set-group-ID bit, which a new folder and a new file have from their parent anyway.
+    system has neither groups nor modes, nothing happens. What is right already is not asked for: our own unit forbids
+    to give files away and to set the set-group-ID bit, and both come from a parent that has that bit by themselves.
     """
     group = folder.stat().st_gid
     if os.fstat(fd).st_gid != group:

@@ -218,7 +218,7 @@ def test_a_machine_from_its_first_boot_to_the_removal(
 
 
 def a_reload_takes_what_can_be_used(server: Server, reload: Sequence[str]) -> None:
-    """A configuration with faults changes nothing and is told of; one that can be used is on record, and work goes on."""
+    """What has faults is refused and told of; what can be used is on record; work goes on, in the same process."""
     path, main = server.machine.path(CONFIG), server.shown("MainPID")
     good = path.read_text()
     path.write_text(f"{good}\nnonsense = 1\n")
