@@ -18,6 +18,7 @@ from invariants import Drop, check, settled
 from machine import Machine, NoBoot, booted_or_skipped, layered
 from pages import sections
 from running import unique
+from sealdrop.checks.unit import Reach, Unit, reach
 from sealdrop.config import Config, load
 from sealdrop.model import State
 from sealdrop.pdf.confine import Protection
@@ -32,6 +33,21 @@ SANDBOX = Path("/srv/sandbox")
 PORT = 8443
 CONFIG = Path("/etc/sealdrop/sealdrop.toml")
 LOOK_S = 0.2  # between two looks, each of which costs a process
+# Settings that hide or close folders, alone and together.
+SETTINGS = (
+    (),
+    ("ProtectSystem=strict",),
+    ("ProtectSystem=strict", "ReadWritePaths=/srv/a"),
+    ("ProtectSystem=strict", "ReadWritePaths=/srv", "ReadOnlyPaths=/srv/a"),
+    ("ProtectSystem=strict", 'ReadWritePaths="/srv/a:c d"', "ProtectHome=read-only"),
+    ("ProtectHome=true", "ReadWritePaths=-/home/somebody/b"),
+    ("ProtectHome=true", "BindPaths=/home/somebody/b"),
+    ("ProtectHome=tmpfs", "BindPaths=/home/somebody/b", "PrivateTmp=true"),
+    ("ProtectHome=tmpfs", "BindReadOnlyPaths=/home/somebody/b", "PrivateTmp=true", "BindPaths=/var/tmp/b"),
+    ("InaccessiblePaths=/srv/a", "ReadWritePaths=-/srv/a/b"),
+    ("TemporaryFileSystem=/srv", "BindPaths=/srv/a", r'BindReadOnlyPaths="/srv/a\:c d"'),
+)
+_REACHES = {Reach.INACCESSIBLE: "-", Reach.EMPTY: "-", Reach.READ: "R", Reach.WRITE: "W"}
 STAFF = "claire"  # somebody of the office
 NEWER = "999.0"
 # What needs a network.
@@ -185,6 +201,7 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     server.finish()
     follow(machine, [looks])
     machine.run("systemd-analyze", "verify", "sealdrop.service")
+    systemd_reads_settings_as_we_do(machine)
     (told,) = server.said("jail_confined")
     assert told["missing"] == []
     assert told["in_force"] == sorted(Protection)
@@ -254,6 +271,22 @@ def systemd_tries_again_unless_a_person_must_look(server: Server) -> None:
     assert "there is no folder" in server.journal()
     away.rename(failed)
     until(lambda: server.shown("ActiveState") == "active", server.journal, look_s=LOOK_S)
+
+
+def systemd_reads_settings_as_we_do(machine: Machine) -> None:
+    """What `checks.unit` says that settings do to a path, systemd does."""
+    places = ("/srv/a/b", "/srv/a:c d/b", "/home/somebody/b", "/var/tmp/b")  # noqa: S108 - of that machine
+    for place in places:
+        machine.path(place).mkdir(parents=True)
+    probe = "".join(
+        f"test -w '{place}' && echo W || {{ test -e '{place}' && echo R || echo -; }}; " for place in places
+    )
+    for settings in SETTINGS:
+        rules = list(Unit("\n".join(settings)).rules())
+        said = [_REACHES[reach(Path(place), rules)[0]] for place in places]
+        properties = [f"--property={setting}" for setting in settings]
+        done = machine.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", *properties, "sh", "-c", probe)
+        assert done.split() == said, settings
 
 
 def people_get_what_is_theirs(server: Server) -> None:

@@ -133,6 +133,8 @@ class Unit:
         system, home = self.last("ProtectSystem"), self.last("ProtectHome")
         if system == "strict":
             yield Rule(Path("/"), Reach.READ, "ProtectSystem=strict")
+            # Homes are ProtectHome='s affair alone.
+            yield from (Rule(folder, Reach.WRITE, "ProtectSystem=strict") for folder in _HOMES)
         elif system == "full" or self.is_on("ProtectSystem"):
             folders = (*_SYSTEM, Path("/etc")) if system == "full" else _SYSTEM
             yield from (Rule(folder, Reach.READ, f"ProtectSystem={system}") for folder in folders)
@@ -173,16 +175,16 @@ def blocked(
     rules = list(unit.rules())
     found = []
     for place in (*places(config), *([Place("the program", program)] if program is not None else [])):
-        reach, setting = _reach(resolve(place.path), rules)
-        if reach < Reach.READ:
+        given, setting = reach(resolve(place.path), rules)
+        if given < Reach.READ:
             remedy = "choose a place elsewhere, or use the drop-in"
             found.append(Blocked(place.key, f"{place.path} would not be there for the service", setting, remedy))
-        elif place.is_written and reach is not Reach.WRITE:
+        elif place.is_written and given is not Reach.WRITE:
             remedy = f"ReadWritePaths={place.path}, or use the drop-in"
             found.append(Blocked(place.key, f"{place.path} would be read-only for the service", setting, remedy))
-    given = unit.credentials()
+    loaded = unit.credentials()
     for key, name in credentials(config):
-        if name not in given:
+        if name not in loaded:
             remedy = f"LoadCredential={name}:{CREDENTIALS / name}, with the secret in that file"
             found.append(
                 Blocked(key, f"the service would not be given the credential {name!r}", "LoadCredential=", remedy)
@@ -190,19 +192,17 @@ def blocked(
     return found
 
 
-def _reach(path: Path, rules: Iterable[Rule]) -> tuple[Reach, str]:
+def reach(path: Path, rules: Iterable[Rule]) -> tuple[Reach, str]:
     """Return what the service can do with ``path``, and the setting that says so."""
-    covering = sorted((rule for rule in rules if rule.covers(path)), key=lambda rule: len(rule.folder.parts))
-    reach, setting = Reach.WRITE, ""
-    decided_at = Path("/")
-    for rule in covering:
+    found = Rule(Path("/"), Reach.WRITE, "")
+    for rule in sorted((rule for rule in rules if rule.covers(path)), key=lambda rule: len(rule.folder.parts)):
         if rule.reach is Reach.INACCESSIBLE:
             return rule.reach, rule.setting
-        if reach is Reach.EMPTY and not rule.binds:
+        if found.reach is Reach.EMPTY and not rule.binds:
             continue
-        if rule.folder != decided_at or rule.reach < reach:
-            reach, setting, decided_at = rule.reach, rule.setting, rule.folder
-    return reach, setting
+        if rule.folder != found.folder or rule.reach < found.reach:
+            found = rule
+    return found.reach, found.setting
 
 
 def places(config: Config) -> Iterator[Place]:
@@ -325,7 +325,7 @@ def _network(reached: Sequence[str], addresses: Mapping[str, Sequence[str]], res
         yield "# All that it speaks to has its address in the configuration: nothing else can be reached."
     else:
         yield "# To have it speak to nobody else, take the marks away; only if these addresses are promised to stay."
-        yield "# When one changes, SignAPI is out of reach until it stands here: nothing is lost, but nothing is sealed."
+        yield "# When one changes, SignAPI is out of reach until it stands here. Nothing is lost, nothing sealed."
         allowed.append(("names are asked for at", resolvers))
     mark = "" if are_fixed else "#"
     yield f"{mark}IPAddressDeny=any"
