@@ -22,6 +22,7 @@ RUNS = {
     "A document that is turned away": "unfit",
     "A document whose seal does not pass": "failing",
     "A document that is tried again": "retried",
+    "A reload": "reload",
     "A stop": "stop",
     "Recovery": "recovery",
     "A failed try": "trouble",

@@ -39,6 +39,7 @@ LATE_S = 1.0  # how long after all is settled a last step may come
 TRIES = 8  # a step that depends on chance (a status that is seen in time, a new sub-folder of the spool) may be missed
 
 STARTED = "daemon.service.Daemon.start: commit service_started"
+RELOADED = "daemon.reload.Reload._put_on_record: commit configuration_reloaded"
 
 _CONFIG = """
 [service]
@@ -83,8 +84,8 @@ archivers = ["{archiver}"]
 class Death:
     """A durable step and the form in which it is met; ``run`` is what is going on then.
 
-    ``first start`` of a new state directory, ``start``, ``stop``; ``good``, ``unfit`` or ``failing`` document,
-    or a ``retried`` one, which failed unsealed before; or ``recovery``, from the death ``after``.
+    ``first start`` of a new state directory, ``start``, ``reload``, ``stop``; ``good``, ``unfit`` or ``failing``
+    document, or a ``retried`` one, which failed unsealed before; or ``recovery``, from the death ``after``.
     """
 
     run: str
@@ -151,7 +152,7 @@ class Rounds:
             AssertionError: something does not hold, or the service does not come to an end of its work.
         """
         self.die(death)
-        if death.run in ("first start", "start"):
+        if death.run in ("first start", "start", "reload"):
             self.drop("good")  # what was left must not be in its way
         self.recover(str(death))
 
@@ -192,6 +193,13 @@ class Rounds:
     def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """End the service by a signal."""
         self._ended(self.nursery.end(number))
+
+    def reload(self) -> None:
+        """Have the running service read its configuration anew."""
+        assert self._service is not None
+        service = self._service
+        self.nursery.send(signal.SIGHUP)
+        self._wait_for(lambda: RELOADED in service.steps())
 
     def drop(self, kind: str) -> None:
         """Drop a document durably, as a careful program does: it must not be gone after a power cut."""
@@ -264,6 +272,8 @@ class Rounds:
                 return self._last_death == (death.step, death.when)
             if death.run == "retried":
                 self.try_again()
+            elif death.run == "reload":
+                self.nursery.send(signal.SIGHUP)
             else:
                 self.drop(death.run)
         late = time.monotonic() + PATIENCE_S

@@ -269,6 +269,8 @@ def _serve(order: dict[str, Any]) -> None:
             if later["do"] == "arm":
                 steps.arm(later["step"], later["when"])
                 os.write(answers, b'{"armed": true}\n')
+            elif later["do"] == "signal":
+                os.kill(os.getpid(), later["signal"])
             else:
                 os.kill(os.getpid(), later["signal"])
                 return
@@ -410,6 +412,10 @@ class Nursery:
         """Have the running service die at the next ``step``."""
         self._tell(do="arm", step=step, when=when)
         self._hear("armed", 60.0)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the running service a signal that does not end it."""
+        self._tell(do="signal", signal=number)
 
     def end(self, number: signal.Signals) -> int:
         """Send the running service a signal and return how it ended."""

@@ -39,6 +39,7 @@ class Attendance:
         self._every_s = min(LOOK_S, notifier.watchdog_s / 2 if notifier.watchdog_s is not None else LOOK_S)
         self._looked_at = clock.monotonic()
         self._told: dict[Progress, Doing] = {}
+        self._held_up: dict[Progress, Doing] = {}
         self._said = ""
         self._is_ending = False
         self._stopping = threading.Event()
@@ -71,25 +72,33 @@ class Attendance:
 
     def _is_stuck(self, worker: Progress, now: float) -> bool:
         verdict, doing = worker.judged()
-        if doing is None or verdict is Verdict.FINE:
+        if doing is None or verdict is not Verdict.HELD_UP:
+            self._held_up.pop(worker, None)
+        if doing is None or verdict is not Verdict.STUCK:
             self._told.pop(worker, None)
+        if doing is None or verdict is Verdict.FINE:
             return False
         for_s = now - doing.since
-        if verdict is Verdict.HELD_UP and doing.tell is not None:
-            doing.tell(f"it has not answered for {for_s:.0f} s")
-        elif verdict is Verdict.STUCK and self._told.get(worker) is not doing:
+        if verdict is Verdict.HELD_UP:
+            self._held_up[worker] = doing
+            if doing.tell is not None:
+                doing.tell(f"it has not answered for {for_s:.0f} s")
+            return False
+        if self._told.get(worker) is not doing:
             self._told[worker] = doing
             stack = _stack(worker)
             self._log.error(EventName.WORKER_STUCK, worker=worker.name, at=doing.what, for_s=round(for_s), stack=stack)
-        return verdict is Verdict.STUCK
+        return True
 
     def _tell_status(self) -> None:
         try:
             status = self._status()
         except Exception as error:  # noqa: BLE001 - whoever looks after the others goes on
             status = f"figures cannot be had: {type(error).__name__}"
-        if self._told:
-            status = f"STUCK: {', '.join(sorted(worker.name for worker in self._told))}; {status}"
+        stuck = [f"STUCK: {worker.name}" for worker in self._told]
+        # Those that have nobody to tell it are told of here.
+        held_up = [f"{worker.name} waits for {at.what}" for worker, at in self._held_up.items() if at.tell is None]
+        status = "; ".join([*sorted(stuck), *sorted(held_up), status])
         if status != self._said:
             self._notifier.status(status)
             self._said = status

@@ -8,7 +8,7 @@ is in, writes down what became of it, and ends. Nothing waits for it but what mu
 - its failed folder, if it gives documents back, or its successor could fetch a copy that is being cleared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from sealdrop.daemon.account import AccountWorker
@@ -60,8 +60,6 @@ class Crew:
 
     def start(self) -> None:
         """Begin to work."""
-        # What an earlier crew claimed and could not write down is nobody's until it has been given back.
-        self._pumps[0].take_over([document for crew in self._earlier for document in crew.unsettled()])
         for worker in self._workers():
             worker.start()
         self._every(WISHES_S, self._look_for_wishes, "wishes")
@@ -135,11 +133,9 @@ class Crew:
     def _workers(self) -> list[Pump | InboundWorker]:
         return [*self._inbound, *self._pumps]
 
-    def unsettled(self) -> Iterator[Document]:
-        """Yield what the workers that have ended had claimed, and neither worked on to its end nor given back."""
-        for pump in self._pumps:
-            if pump.join(0.0):
-                yield from pump.unsettled
+    def unsettled(self) -> list[Document]:
+        """Return what the workers, all of which have ended, claimed and could not write down the outcome of."""
+        return [document for pump in self._pumps for document in pump.unsettled]
 
     def _look_for_wishes(self) -> None:
         """Wake those who fetch documents back, if somebody had `sealdrop retry` write a wish into the ledger."""

@@ -66,10 +66,6 @@ class Pump:
         """What was claimed, and neither worked on to its end nor given back. To be asked once the thread has ended."""
         return self._unsettled
 
-    def take_over(self, documents: Sequence[Document]) -> None:
-        """Give back, first of all, what another pump has left unsettled. Before `start` only."""
-        self._unsettled = documents
-
     def wake(self) -> None:
         """Say that something may be due."""
         self._wake.set()

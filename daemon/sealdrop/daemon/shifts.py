@@ -17,7 +17,7 @@ from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.progress import Progress, waiting
 from sealdrop.daemon.startup import check_folders, check_same_service, check_waiting
-from sealdrop.errors import ConfigurationError, Fatal
+from sealdrop.errors import ConfigurationError, Fatal, Retryable
 
 JOIN_S = 0.1  # between two looks whether the service is to stop
 
@@ -117,9 +117,9 @@ class Shifts:
             raise ConfigurationError(str(config.source), problems)
 
     def clear(self) -> None:
-        """Close what nobody works with any more."""
+        """Give back what those who have ended could not settle, and close what nobody works with any more."""
         with self._lock:
-            ended = [crew for crew in self._earlier if crew.join(0.0)]
+            ended = [crew for crew in self._earlier if crew.join(0.0) and self._has_given_back(crew)]
             self._earlier = [crew for crew in self._earlier if crew not in ended]
             used = [self.crew.means, *(crew.means for crew in self._earlier)]
             if not self._earlier:
@@ -127,6 +127,17 @@ class Shifts:
         for crew in ended:
             if crew.means not in used:
                 crew.means.close()
+
+    def _has_given_back(self, crew: Crew) -> bool:
+        """Make due again what an ended crew claimed and could not settle; return whether that could be written."""
+        unsettled = crew.unsettled()
+        if unsettled:
+            try:
+                self._lasting.ledger.give_up_leases(unsettled)
+            except Retryable:
+                return False  # at the next look, or when the lease ends
+            self.crew.make_up()
+        return True
 
     def progress(self) -> Iterator[Progress]:
         """Yield what each worker is at."""

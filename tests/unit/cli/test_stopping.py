@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from sealdrop.cli.stopping import STOP_SIGNALS, stop_signals
+from sealdrop.cli.stopping import RELOAD_SIGNAL, STOP_SIGNALS, stop_signals
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
@@ -47,3 +47,41 @@ def test_handlers_are_put_back() -> None:
     with stop_signals():
         os.kill(os.getpid(), signal.SIGTERM)
     assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+
+
+def test_a_reload_is_wished_for_once_and_a_stop_comes_first() -> None:
+    """Signals to reload that came together are one wish; a stop is heard whatever else is wished for."""
+    with stop_signals(reload=True) as wishes:
+        for _ in range(3):
+            os.kill(os.getpid(), RELOAD_SIGNAL)
+        assert wishes.wait_for_either()
+        assert not wishes.wait(timeout_s=0)
+        os.kill(os.getpid(), RELOAD_SIGNAL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not wishes.wait_for_either()
+        assert wishes.wait(timeout_s=0)
+
+
+def test_a_stop_is_heard_among_very_many_wishes_to_reload() -> None:
+    """The pipe that wakes us holds only so much; what is lost in it is the waking, not the wish."""
+    with stop_signals(reload=True) as wishes:
+        for _ in range(100_000):
+            wishes.ask_reload()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wishes.wait(timeout_s=30)
+
+
+def test_a_signal_to_reload_that_another_thread_receives_wakes_the_main_one() -> None:
+    """As for a stop: whichever thread the kernel gives it to."""
+    done = threading.Event()
+
+    def receive() -> None:
+        signal.pthread_kill(threading.get_ident(), RELOAD_SIGNAL)
+        done.wait(30)
+
+    with stop_signals(reload=True) as wishes:
+        thread = threading.Thread(target=receive)
+        thread.start()
+        assert wishes.wait_for_either()
+        done.set()
+        thread.join()
