@@ -50,7 +50,7 @@ SETTINGS = (
 _REACHES = {Reach.INACCESSIBLE: "-", Reach.EMPTY: "-", Reach.READ: "R", Reach.WRITE: "W"}
 STAFF = "claire"  # somebody of the office
 NEWER = "999.0"
-# What needs a network.
+# What needs a network, and pipx with it.
 UNTRIED = ("apt-get install", "sealdrop check")
 # Impatience: a test waits for little, and a watchdog that is not petted bites soon.
 IMPATIENT = """\
@@ -170,6 +170,7 @@ class Server:
         return self.machine.run("journalctl", "--no-pager", "--lines=60")
 
 
+@pytest.mark.timeout(900)  # a minute on an idle machine
 def test_a_machine_from_its_first_boot_to_the_removal(
     machine: Machine, wheel: Path, newer_wheel: Path, keys: Path, tmp_path: Path
 ) -> None:
@@ -206,6 +207,7 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     assert told["missing"] == []
     assert told["in_force"] == sorted(Protection)
     people_get_what_is_theirs(server)
+    until(lambda: "2 delivered, 1 rejected" in server.shown("StatusText"), server.journal, look_s=LOOK_S)
 
     server.restarts_after("KILL")
     server.restarts_after("STOP")
