@@ -28,6 +28,7 @@ from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.startup import (
     audit_folder,
     check_anchors,
+    check_configuration,
     check_folders,
     check_trail,
     check_waiting,
@@ -72,6 +73,7 @@ class Daemon:
         self._node = socket.gethostname()
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
+        check_configuration(config)
         check_folders(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))

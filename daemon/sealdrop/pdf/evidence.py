@@ -138,11 +138,6 @@ def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
     return tuple(anchors)
 
 
-def count_anchors(paths: Sequence[Path]) -> int:
-    """Return how many certificates there are in ``paths``; raises what `load_anchors` raises."""
-    return len(load_anchors(paths))
-
-
 def weigh(
     reader: Reader,
     seal: EmbeddedPdfSignature,
