@@ -76,8 +76,7 @@ def _judge_service(account: Account, name: str, clock: Clock) -> Iterator[Findin
     if found.server is not None:
         yield _judge_server(found, found.server, subject, clock)
     if found.failed is Step.DONE:
-        text = f"answers, knows this certificate, and says in words that are understood what it has not: {found.text}"
-        yield Finding(subject, _SERVICE, text)
+        yield Finding(subject, _SERVICE, f"accepts the certificate; an unknown request is understood: {found.text}")
     else:
         yield Finding.of(_CONDITIONS[found.failed], subject, _SERVICE, found.text)
     if found.ahead is not None:

@@ -5,27 +5,29 @@ from datetime import datetime, timedelta
 
 from sealdrop.checks.findings import Condition, Finding
 from sealdrop.config import Config
+from sealdrop.errors import ConfigurationError
 from sealdrop.pdf.anchors import AnchorFacts, describe_anchors
-from sealdrop.pdf.jail import Jail, JailedError
 
 SOON = timedelta(days=90)  # a new authority takes a while to be had, and seals are checked for years
+_WHAT = "trust anchors"
 
 
-def anchors_unusable(config: Config, jail: Jail) -> Iterator[Finding]:
-    """Yield the accounts whose trust anchors cannot be used; read in a child, which is warm then for the first seal."""
-    for name in config.accounts:
-        found = _read(config, name, jail)
-        if isinstance(found, Finding):
-            yield found
+def anchors_unusable(account: str, why: str) -> Finding:
+    """Return that the trust anchors of an account cannot be used."""
+    return Finding.of(Condition.ANCHORS_UNUSABLE, f"account {account}", _WHAT, why)
 
 
-def judge_anchors(config: Config, name: str, jail: Jail, now: datetime) -> Iterator[Finding]:
+def judge_anchors(config: Config, name: str, now: datetime) -> Iterator[Finding]:
     """Yield what is to be said of the trust anchors of account ``name``."""
-    found = _read(config, name, jail)
-    if isinstance(found, Finding):
-        yield found
+    try:
+        found = describe_anchors(config.accounts[name].trust_anchors)
+    except ConfigurationError as error:
+        yield anchors_unusable(name, f"{error.source}: {'; '.join(error.problems)}")
         return
-    subject, what = f"account {name}", "trust anchors"
+    except OSError as error:
+        yield anchors_unusable(name, f"cannot be read: {error}")
+        return
+    subject, what = f"account {name}", _WHAT
     good = [anchor for anchor in found if anchor.not_before <= now <= anchor.not_after]
     if not good:
         latest = max(anchor.not_after for anchor in found)
@@ -37,14 +39,7 @@ def judge_anchors(config: Config, name: str, jail: Jail, now: datetime) -> Itera
     if not doubts:
         first = min(good, key=lambda anchor: anchor.not_after)
         count = "1 certificate" if len(found) == 1 else f"{len(found)} certificates"
-        yield Finding(subject, what, f"{count}, good until {first.not_after:%Y-%m-%d}: {first.subject}")
-
-
-def _read(config: Config, name: str, jail: Jail) -> tuple[AnchorFacts, ...] | Finding:
-    try:
-        return jail.run(describe_anchors, config.accounts[name].trust_anchors)
-    except JailedError as error:
-        return Finding.of(Condition.ANCHORS_UNUSABLE, f"account {name}", "trust anchors", error.text)
+        yield Finding(subject, what, f"{count}, good until {first.not_after:%Y-%m-%d} ({first.subject})")
 
 
 def _doubts(subject: str, what: str, found: tuple[AnchorFacts, ...], now: datetime) -> Iterator[Finding]:

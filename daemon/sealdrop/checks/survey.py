@@ -20,7 +20,6 @@ from sealdrop.checks.state import judge_ledger, judge_running
 from sealdrop.checks.trail import judge_trail, skipped_trail
 from sealdrop.clock import Clock
 from sealdrop.config import Config
-from sealdrop.pdf.jail import Jail, JailLimits
 
 # What is being looked at, and how much of it is done, from 0 to 1 where that is known.
 Tell = Callable[[str, float | None], None]
@@ -29,11 +28,15 @@ CALLS = 8  # accounts that are called at a time
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to look at: with ``offline`` no network, without ``audit`` not the trail, ``user`` as whom."""
+    """What to look at: with ``offline`` no network, without ``audit`` not the trail.
+
+    ``user`` is whose rights count, None for the state directory's owner; ``look_s`` what each folder has to answer.
+    """
 
     offline: bool = False
     audit: bool = True
     user: User | None = None
+    look_s: float = eyes.LOOK_S
 
 
 class Survey:
@@ -50,9 +53,9 @@ class Survey:
         yield from judge_settings(self._config)
         self._tell("the folders", None)
         state_dir = self._config.service.state_dir
-        others, user, whose = self._whose_eyes(Eyes(None).look_at([[state_dir]])[state_dir])
+        others, user, whose = self._whose_eyes(Eyes(None, look_s=self._wanted.look_s).look_at([[state_dir]])[state_dir])
         yield whose
-        facts = Eyes(others).look_at(self._places())
+        facts = Eyes(others, look_s=self._wanted.look_s).look_at(self._places())
         yield from self._configuration_file(facts[self._config.source])
         yield from self._state(facts, user)
         yield from self._folders(facts, user)
@@ -129,8 +132,7 @@ class Survey:
 
     def _accounts(self, facts: Mapping[Path, Facts | None], user: User) -> Iterator[Finding]:
         yield from judge_files(self._config, facts, user.name)
-        anchors = sorted({path for account in self._config.accounts.values() for path in account.trust_anchors})
-        with Jail(1, JailLimits(), readable=anchors) as jail, ThreadPoolExecutor(CALLS) as threads:
+        with ThreadPoolExecutor(CALLS) as threads:
             offline = self._wanted.offline
 
             def account(name: str) -> list[Finding]:
@@ -138,4 +140,4 @@ class Survey:
 
             for name, found in zip(self._config.accounts, threads.map(account, self._config.accounts), strict=True):
                 yield from found
-                yield from judge_anchors(self._config, name, jail, self._clock.now())
+                yield from judge_anchors(self._config, name, self._clock.now())

@@ -21,7 +21,8 @@ from sealdrop.config import Config
 from sealdrop.durable import fsync_folder, make_folder
 from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.ledger.store import Ledger
-from sealdrop.pdf.jail import Jail
+from sealdrop.pdf.anchors import describe_anchors
+from sealdrop.pdf.jail import Jail, JailedError
 
 
 def check_trail(trail: Trail, ledger: Ledger) -> None:
@@ -114,7 +115,13 @@ def check_anchors(config: Config, jail: Jail) -> None:
     Raises:
         ConfigurationError: some cannot be used; all their accounts are named.
     """
-    _refuse(config, anchors_unusable(config, jail))
+    findings = []
+    for name, account in config.accounts.items():
+        try:
+            jail.run(describe_anchors, account.trust_anchors)
+        except JailedError as error:
+            findings.append(anchors_unusable(name, error.text))
+    _refuse(config, findings)
 
 
 def _refuse(config: Config, findings: Iterable[Finding]) -> None:

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 import httpcore
 import httpx
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from sealdrop.clock import Clock
 from sealdrop.config import Account
@@ -183,8 +184,18 @@ def _step_of(error: SealdropError) -> Step:
 
 def _facts(certificate: x509.Certificate) -> CertificateFacts:
     return CertificateFacts(
-        clean(certificate.subject.rfc4514_string()),
-        clean(certificate.issuer.rfc4514_string()),
+        _named(certificate.subject),
+        _named(certificate.issuer),
         certificate.not_valid_before_utc,
         certificate.not_valid_after_utc,
     )
+
+
+def _named(name: x509.Name) -> str:
+    """Return the common name and the organisation, or whatever there is."""
+    found = [
+        str(attribute.value)
+        for oid in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+        for attribute in name.get_attributes_for_oid(oid)
+    ]
+    return clean(" of ".join(found[:2]) or name.rfc4514_string())
