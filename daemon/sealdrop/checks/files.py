@@ -50,10 +50,11 @@ def judge_files(config: Config, facts: Mapping[Path, Facts | None], user: str) -
     for file in files_of(config):
         if (file.subject, file.path) not in seen:
             seen.add((file.subject, file.path))
-            yield from _judge(file, facts[file.path], user)
+            yield from judge_file(file, facts[file.path], user)
 
 
-def _judge(file: NamedFile, facts: Facts | None, user: str) -> Iterator[Finding]:
+def judge_file(file: NamedFile, facts: Facts | None, user: str) -> Iterator[Finding]:
+    """Yield what is wrong with one file; where nothing is, nothing. ``facts`` is None if it hangs."""
     fault = _fault(file.path, facts, user)
     if fault is not None:
         yield Finding.of(Condition.FILE_UNREADABLE, file.subject, file.key, fault)

@@ -212,7 +212,7 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
             "Only systemd hands it out: systemd-run --pipe --wait -p User=sealdrop -p LoadCredential=NAME:FILE "
             "sealdrop check --config FILE.",
         ),
-        Condition.IMAGE_UNUSABLE: _fails("Give a PNG or JPEG file, or leave `image` out."),
+        Condition.IMAGE_UNUSABLE: _refuses("Give a PNG or JPEG file, or leave `image` out."),
         Condition.CERTIFICATE_UNUSABLE: _refuses(
             "Give the file and the passphrase that CertEurope issued; the text says what is wrong."
         ),

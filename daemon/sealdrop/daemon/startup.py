@@ -8,10 +8,12 @@ import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 
 from sealdrop.audit.trail import Trail
 from sealdrop.checks.anchors import anchors_unusable
+from sealdrop.checks.files import files_of, judge_file
 from sealdrop.checks.findings import Finding
 from sealdrop.checks.folders import STATE_DIR, judge_access, places_of, state_unsafe
 from sealdrop.checks.looking import look
@@ -23,6 +25,8 @@ from sealdrop.errors import ConfigurationError, Fatal
 from sealdrop.ledger.store import Ledger
 from sealdrop.pdf.anchors import describe_anchors
 from sealdrop.pdf.jail import Jail, JailedError
+
+USER = "the service's user"
 
 
 def check_trail(trail: Trail, ledger: Ledger) -> None:
@@ -54,12 +58,13 @@ def audit_folder(config: Config) -> Path:
 
 
 def check_configuration(config: Config) -> None:
-    """Pass if nothing in the configuration would have a document sealed twice.
+    """Pass if nothing in the configuration would have a document sealed twice, or never sent.
 
     Raises:
         ConfigurationError: something would.
     """
-    _refuse(config, patterns_too_wide(config))
+    images = (judge_file(file, look(file.path), USER) for file in files_of(config) if file.is_image)
+    _refuse(config, [*patterns_too_wide(config), *chain.from_iterable(images)])
 
 
 def check_folders(config: Config) -> None:
@@ -93,7 +98,7 @@ def _create(subject: str, key: str, path: Path) -> Iterator[str]:
 def _folder_findings(config: Config) -> Iterator[Finding]:
     for subject, key, path in places_of(config):
         facts = look(path)
-        fault = judge_access(subject, key, facts, "the service's user", may_create=False)
+        fault = judge_access(subject, key, facts, USER, may_create=False)
         if fault is None and key == STATE_DIR:
             fault = state_unsafe(config, facts)
         if fault is not None:
