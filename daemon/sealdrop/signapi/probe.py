@@ -81,13 +81,13 @@ def our_certificate(account: Account) -> CertificateFacts:
     return _facts(tls.our_certificate(account))
 
 
-def probe(account: Account, clock: Clock, *, limit_s: float = LIMIT_S) -> Probe:
+def probe(account: Account, clock: Clock) -> Probe:
     """Return what is found at the account's service.
 
     Raises:
         ConfigurationError: the account's address, certificate, key or authorities cannot be used.
     """
-    quick = account.model_copy(update={"call_timeout_s": limit_s})
+    quick = account.model_copy(update={"call_timeout_s": LIMIT_S})
     met = _meet(quick, clock)
     if isinstance(met, Probe):
         return met
