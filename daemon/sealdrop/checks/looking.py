@@ -47,8 +47,6 @@ class Facts:
     can_make: bool = False
     kind: str = ""
     source: str = ""
-    options: str = ""
-    size_bytes: int = 0
     free_bytes: int = 0
     free_files: int = -1
     longest_name: int = 255
@@ -82,8 +80,6 @@ def look(path: Path) -> Facts:
         write_error=_try_to_write(path, room) if is_folder else 0,
         kind=mount.kind,
         source=mount.source,
-        options=mount.options,
-        size_bytes=room.f_blocks * room.f_frsize,
         free_bytes=room.f_bavail * room.f_frsize,
         # Some file systems make room for names as they need it, and say that they have none.
         free_files=room.f_favail if room.f_files else -1,

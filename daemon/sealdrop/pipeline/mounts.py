@@ -18,11 +18,10 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class Mounted:
-    """What is mounted somewhere: the file system's kind, what it comes from, its options; empty texts if unknown."""
+    """What is mounted somewhere: the file system's kind, and what it comes from; empty texts if unknown."""
 
     kind: str = ""
     source: str = ""
-    options: str = ""
 
 
 def mount_points() -> frozenset[Path]:
@@ -49,9 +48,9 @@ def _all_mounted() -> Mapping[Path, Mounted]:
         return {}
     found = {}
     for line in lines:
-        _, _, _, _, at, options, *rest = line.split(b" ")
+        _, _, _, _, at, *rest = line.split(b" ")
         kind, source, *_ = rest[rest.index(b"-") + 1 :]
-        found[Path(_text(at))] = Mounted(_text(kind), _text(source), _text(options))
+        found[Path(_text(at))] = Mounted(_text(kind), _text(source))
     return found
 
 
