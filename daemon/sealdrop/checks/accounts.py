@@ -80,7 +80,7 @@ def _judge_service(account: Account, name: str, clock: Clock) -> Iterator[Findin
     else:
         yield Finding.of(_CONDITIONS[found.failed], subject, _SERVICE, found.text)
     if found.ahead is not None:
-        yield judge_difference(f"account {name}", found.ahead)
+        yield judge_difference(name, found.ahead)
 
 
 def _judge_server(found: Probe, server: CertificateFacts, subject: str, clock: Clock) -> Finding:

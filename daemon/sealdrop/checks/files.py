@@ -105,6 +105,6 @@ def _advice(config: Config) -> str:
     names = sorted({name for account in config.accounts.values() for _, name in credentials_of(account)})
     loaded = " ".join(f"-p LoadCredential={name}:FILE" for name in names)
     return (
-        "Only systemd hands it out. Have it run the check, with the FILE of LoadCredential= in the service's unit: "
+        "Only systemd hands it out. Have it run the check, with the FILE of LoadCredential= in the service's unit:\n"
         f"systemd-run --pipe --wait -p User=sealdrop {loaded} sealdrop check --config {config.source.absolute()}"
     )

@@ -40,7 +40,8 @@ def judge_trail(config: Config, on_file: Callable[[Path], None]) -> Iterator[Fin
     if report.ok:
         head = "" if report.last is None else f", head {report.last.seq}:{report.last.hash[:12]}…"
         against = ", the end as the ledger has it" if expected else ""
-        yield Finding(_SUBJECT, _WHAT, f"whole: {report.records} records in {report.files} files{against}{head}")
+        files = "1 file" if report.files == 1 else f"{report.files} files"
+        yield Finding(_SUBJECT, _WHAT, f"whole: {report.records} records in {files}{against}{head}")
 
 
 def _flushed(config: Config) -> tuple[int, str] | None:

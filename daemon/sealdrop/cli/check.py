@@ -38,7 +38,7 @@ _WORDS = {
     Mark.FAILURE: ("failure", "failures"),
     Mark.WARNING: ("warning", "warnings"),
     Mark.NOT_CHECKED: ("not checked", "not checked"),
-    Mark.OK: ("well", "well"),
+    Mark.OK: ("ok", "ok"),
 }
 
 
@@ -193,5 +193,5 @@ def _conclusion(findings: Sequence[Finding]) -> str:
     if any(finding.refuses for finding in findings):
         return f"[bold red]The service would not start like this[/bold red]: {counted}."
     if any(finding.mark is Mark.FAILURE for finding in findings):
-        return f"[bold red]Not well[/bold red]: {counted}."
-    return f"[bold green]Well[/bold green]: {counted}."
+        return f"[bold red]Not all is well[/bold red]: {counted}."
+    return f"[bold green]All is well[/bold green]: {counted}."

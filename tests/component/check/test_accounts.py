@@ -68,7 +68,7 @@ def test_all_is_well(scene: Scene, peer: Peer) -> None:
     texts = {each["what"]: each["text"] for each in checked.findings}
     assert "days left, until 3000-01-01 (TLSv1.3)" in texts["server certificate"]
     assert "unknown request is understood: HTTP 404: signature request not found" in texts["service"]
-    assert texts["against account main"] == "the same as SignAPI's"
+    assert texts["against main"] == "the same as SignAPI's"
     (received,) = peer.received
     assert (received.method, received.path) == ("GET", "/centralized/signatures/")
     assert received.parameters["externalId"].startswith("sealdrop-check-")

@@ -30,7 +30,7 @@ def test_what_a_run_left(scene: Scene) -> None:
     assert checked.bad() == set(), checked.ended.out
     found = {each["what"]: each["text"] for each in checked.findings}
     assert f"whole, version {SCHEMA_VERSION}" in found["file"]
-    assert "whole: 2 records in 1 files, the end as the ledger has it" in found["files"]
+    assert "whole: 2 records in 1 file, the end as the ledger has it" in found["files"]
     assert found["running"] == "no service runs on it now"
 
 
