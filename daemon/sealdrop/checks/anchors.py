@@ -9,7 +9,7 @@ from sealdrop.errors import ConfigurationError
 from sealdrop.pdf.anchors import AnchorFacts, describe_anchors
 
 SOON = timedelta(days=90)  # a new authority takes a while to be had, and seals are checked for years
-_WHAT = "trust anchors"
+_WHAT = "trust_anchors"
 
 
 def anchors_unusable(account: str, why: str) -> Finding:

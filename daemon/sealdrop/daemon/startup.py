@@ -92,7 +92,8 @@ def _create(subject: str, key: str, path: Path) -> Iterator[str]:
         try:
             make_folder(path, mode=0o700 if key == STATE_DIR else 0o770)
         except OSError as error:
-            yield f"{subject}, {key}: {path} cannot be created: {error.strerror}"
+            place = f"service.{key}" if key == STATE_DIR else f"folders.{subject.partition(' ')[2]}.{key}"
+            yield f"{place}: {path} cannot be created: {error.strerror}"
 
 
 def _folder_findings(config: Config) -> Iterator[Finding]:
@@ -131,9 +132,20 @@ def check_anchors(config: Config, jail: Jail) -> None:
 
 def _refuse(config: Config, findings: Iterable[Finding]) -> None:
     """Raise if the service does not start with some of the findings (see `sealdrop.checks.findings`)."""
-    problems = [f"{each.subject}, {each.what}: {each.text}. {each.advice}" for each in findings if each.refuses]
+    problems = [f"{_key(each)}{each.text}. {each.advice}" for each in findings if each.refuses]
     if problems:
         raise ConfigurationError(str(config.source), problems)
+
+
+def _key(finding: Finding) -> str:
+    """Return the key of the configuration that a finding is about, or nothing where its text has it."""
+    match finding.subject.split(" "):
+        case [("account" | "folder") as table, name]:
+            return f"{table}s.{name}.{finding.what}: "
+        case ["service"]:
+            return f"service.{finding.what}: "
+        case _:
+            return ""
 
 
 def lock_all(config: Config) -> ExitStack:

@@ -296,4 +296,4 @@ class TestAnchors:
         checked = scene.check()
         assert checked.has(Condition.ANCHORS_UNUSABLE)["run_refuses"]
         assert (Condition.FILE_UNREADABLE in checked.bad()) == (content is None)
-        assert "trust anchors" in scene.refusal()
+        assert "accounts.main.trust_anchors: " in scene.refusal()

@@ -40,7 +40,7 @@ def test_a_missing_folder(scene: Scene) -> None:
     found = checked.has(Condition.FOLDER_MISSING)
     assert (found["what"], found["run_refuses"]) == ("rejected", True)
     assert str(scene.folder("rejected")) in found["text"]
-    assert str(scene.folder("rejected")) in scene.refusal()
+    assert f"folders.invoices.rejected: there is no folder {scene.folder('rejected')}" in scene.refusal()
 
 
 def test_a_missing_folder_that_the_service_makes(scene: Scene) -> None:
