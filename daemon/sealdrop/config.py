@@ -7,14 +7,14 @@ explained in ``config.example.toml``.
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, PlainValidator, ValidationError, field_validator, model_validator
+from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
 from sealdrop.errors import ConfigurationError
@@ -298,6 +298,7 @@ class Service(Table):
     """The process itself."""
 
     state_dir: ConfiguredPath
+    allow_unsafe_state: bool = False
     create_folders: bool = False
     grace_s: Seconds = 20.0
     min_free_mib: float = Field(default=256.0, ge=0, le=1 << 20)
@@ -318,6 +319,16 @@ class Service(Table):
         """Return the zone that days and hours are counted in; None is the system's own."""
         return None if self.time_zone is None else ZoneInfo(self.time_zone)
 
+    @property
+    def ledger_path(self) -> Path:
+        """Where the ledger is."""
+        return self.state_dir / "ledger.sqlite"
+
+    @property
+    def audit_folder(self) -> Path:
+        """Where the audit trail's files are."""
+        return self.state_dir / "audit"
+
 
 class Config(Table):
     """The whole file. ``source`` is its path, for messages; ``sha256`` is the digest of its bytes, for the record."""
@@ -329,8 +340,10 @@ class Config(Table):
     folders: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Folder] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _agrees(self) -> Self:
-        problems = [*_unknown_accounts(self.folders, self.accounts), *_overlaps(self.folders, self.service.state_dir)]
+    def _agrees(self, info: ValidationInfo) -> Self:
+        real = os.path.realpath if (info.context or {}).get("follow_links", True) else os.path.normpath
+        problems = [*_unknown_accounts(self.folders, self.accounts)]
+        problems += _overlaps(self.folders, self.service.state_dir, real)
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -352,7 +365,7 @@ def _unknown_accounts(folders: Mapping[str, Folder], accounts: Mapping[str, Acco
             yield f"folders.{name}.account: there is no account {folder.account!r} (there is: {known})"
 
 
-def _overlaps(folders: Mapping[str, Folder], state_dir: Path) -> Iterator[str]:
+def _overlaps(folders: Mapping[str, Folder], state_dir: Path, follow: Callable[[Path], str]) -> Iterator[str]:
     """What comes out must never lie where it goes in again, to be sealed once more, and once more.
 
     Sub-folders are made again in the other folders, and people choose their names: so no inbound folder and no state
@@ -360,7 +373,7 @@ def _overlaps(folders: Mapping[str, Folder], state_dir: Path) -> Iterator[str]:
     """
     places = [(f"folders.{name}.{key}", path) for name, folder in folders.items() for key, path in folder.places()]
     places.append(("service.state_dir", state_dir))
-    real = {key: Path(os.path.realpath(path)) for key, path in places}
+    real = {key: Path(follow(path)) for key, path in places}
     for outer_key, outer in places:
         is_inbound = outer_key.endswith(".inbound")
         for key, path in places:
@@ -378,8 +391,11 @@ def _is_inside(path: PurePath, folder: PurePath) -> bool:
     return path == folder or folder in path.parents
 
 
-def load(path: Path) -> Config:
+def load(path: Path, *, follow_links: bool = True) -> Config:
     """Read and check the configuration file at ``path``.
+
+    Without ``follow_links`` no folder that it names is touched, so that none can hang; then a link may hide that one
+    is inside another.
 
     Raises:
         ConfigurationError: it cannot be used; all its faults are in ``problems``.
@@ -395,8 +411,9 @@ def load(path: Path) -> Config:
     if ours := sorted({"source", "sha256"} & content.keys()):
         raise ConfigurationError(source, [f"{key}: unknown key" for key in ours])
     known = {"source": path, "sha256": sha256(raw).hexdigest()}
+    context = {"base": path.absolute().parent, "follow_links": follow_links}
     try:
-        return Config.model_validate({**content, **known}, context={"base": path.absolute().parent})
+        return Config.model_validate({**content, **known}, context=context)
     except ValidationError as error:
         raise ConfigurationError(source, list(_problems(error))) from error
 

@@ -27,9 +27,9 @@ from sealdrop.daemon.reload import Reload, on_record
 from sealdrop.daemon.shifts import Shifts
 from sealdrop.daemon.startup import (
     audit_folder,
+    check_configuration,
     check_folders,
     check_trail,
-    check_visible_seals,
     check_waiting,
     ledger_path,
 )
@@ -75,8 +75,8 @@ class Daemon:
         self._stopped_by: BaseException | None = None
         self._on_broken: Callable[[], None] = lambda: None
         self._notifier.may_take(START_STEP_S, "looking at the folders")
+        check_configuration(config)
         check_folders(config)
-        check_visible_seals(config)
         with ExitStack() as opened:
             locks = opened.enter_context(Locks())
             locks.take(config)

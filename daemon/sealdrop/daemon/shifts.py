@@ -16,7 +16,7 @@ from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.progress import Progress, waiting
-from sealdrop.daemon.startup import check_folders, check_same_service, check_waiting
+from sealdrop.daemon.startup import check_configuration, check_folders, check_same_service, check_waiting
 from sealdrop.errors import ConfigurationError, Fatal, Retryable
 
 JOIN_S = 0.1  # between two looks whether the service is to stop
@@ -46,6 +46,7 @@ class Shifts:
         self.clear()
         with waiting("the folders of the new configuration", None):
             _check_unchanged(self.crew.config, config)
+            check_configuration(config)
             check_folders(config)
             self._locks.take(config)
         try:

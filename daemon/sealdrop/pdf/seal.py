@@ -46,11 +46,12 @@ from sealdrop.model import (
     Sha256,
     Verification,
 )
+from sealdrop.pdf.anchors import load_anchors
 from sealdrop.pdf.appearance import Looks, Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
-from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
+from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, weigh
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf, shortened
 from sealdrop.pdf.signatures import (
     SignatureField,

@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import httpcore
 import httpx
@@ -40,12 +41,16 @@ NO_BODY = Body((), 0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. ``value`` is its JSON; None where an error's body holds none of the service's own."""
+    """A whole answer. ``value`` is its JSON; None where an error's body holds none of the service's own.
+
+    ``dated`` is what the service's clock said, to the second; None if the answer does not tell.
+    """
 
     http_status: int
     value: JsonValue
     error: wire.ServiceError | None
     fault: SealdropError | None
+    dated: datetime | None = None
 
 
 class Transport:
@@ -136,7 +141,8 @@ class Transport:
                 raise MalformedAnswer(f"{call}: HTTP {http_status}: {fault}") from fault
             value, error = None, None  # an error page, by a proxy or a container: its status says it all
         wish_s = policy.retry_after_s(response.headers.get("Retry-After"), self._clock.now())
-        return Answer(http_status, value, error, policy.answered(call, http_status, error, retry_after_s=wish_s))
+        wanted = policy.answered(call, http_status, error, retry_after_s=wish_s)
+        return Answer(http_status, value, error, wanted, policy.http_date(response.headers.get("Date")))
 
 
 class _BoundedTransport(httpx.HTTPTransport):

@@ -13,7 +13,7 @@ from sealdrop.sandbox import samples
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
 
-COMMANDS = ["run", "sandbox", "status", "verify", "audit verify", "audit show", "demo"]
+COMMANDS = ["run", "check", "sandbox", "status", "verify", "audit verify", "audit show", "demo"]
 
 
 @pytest.fixture(scope="module")
