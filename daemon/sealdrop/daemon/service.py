@@ -17,6 +17,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.duties import CLAIM, duties, lease_s
+from sealdrop.daemon.health import FailedStart, Health
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.line import AccountLine
@@ -41,6 +42,7 @@ from sealdrop.errors import Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.logs import Log
+from sealdrop.metrics.meter import Meter
 from sealdrop.model import END_STATES, AuditHead, AuditRecord, Document, Event, State
 from sealdrop.pdf.jail import Protection
 from sealdrop.schedule import Schedule
@@ -75,12 +77,14 @@ class Daemon:
         check_folders(config)
         with ExitStack() as opened:
             opened.enter_context(lock_all(config))
+            opened.enter_context(FailedStart(config, self._node, self._clock, log))
             self._spool = Spool(config.service.state_dir / "spool")
             make_folder(self._spool.root, mode=0o700)
             self._jails = opened.enter_context(self._new_jails(limits or TwoLimits()))
             # It is warm then for the first seal.
             check_anchors(config, self._jails.for_verifying(suspects=False))
             trail = Trail.open(audit_folder(config))
+            self._was_cut_off = trail.ended_with() not in (None, EventName.SERVICE_STOPPED)
             self._ledger = opened.enter_context(Ledger.open(ledger_path(config), link=self._link, clock=self._clock))
             self._trail_writer = TrailWriter(self._ledger, trail, log, on_fatal=self._broken)
             check_trail(trail, self._ledger)
@@ -92,6 +96,9 @@ class Daemon:
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
+        self._meter = Meter()
+        self._recorder.follow(self._meter.recorded)
+        self._started_at = self._clock.now()
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._room = Room(config.service.state_dir, config.service.min_free_mib, self._troubles)
         self._schedule = Schedule()
@@ -99,6 +106,8 @@ class Daemon:
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
         self._inbound: list[InboundWorker] = []
+        self._lines: list[AccountLine] = []
+        self._health: Health | None = None
 
     def _link(self, head: AuditHead, at: datetime, document: str | None, event: Event) -> AuditRecord:
         return link(head, at, document, event, node=self._node)
@@ -134,11 +143,15 @@ class Daemon:
         self._unclaimed.clear_spool()
         self._trail_writer.start()
         self._make_workers()
+        self._health = self._new_health()
+        if self._was_cut_off:
+            self._log.warning(EventName.UNCLEAN_STOP)
         for worker in self._workers():
             worker.start()
         self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
         self._schedule.start()
         self._clock_watch.start()
+        self._health.start(after_unclean_stop=self._was_cut_off)
 
     def _tell_confinement(self) -> None:
         """Say what the children that read PDFs are kept from, and have one that is warm for the first document."""
@@ -215,8 +228,25 @@ class Daemon:
         )
 
     def _account_worker(self, name: str) -> AccountWorker:
-        line = AccountLine(name, self.config.accounts[name], self._clock, self._troubles, self._rng)
+        account = self.config.accounts[name]
+        line = AccountLine(name, account, self._clock, self._troubles, self._rng, self._meter.called)
+        self._lines.append(line)
         return AccountWorker(line, self.config, self._apis[name], self._spool, self._recorder, self._clock, self._rng)
+
+    def _new_health(self) -> Health:
+        return Health(
+            self.config,
+            self._node,
+            self._started_at,
+            self._ledger,
+            self._troubles,
+            self._meter,
+            self._inbound,
+            self._lines,
+            self._apis,
+            self._clock,
+            self._log,
+        )
 
     def _pump(
         self,
@@ -284,6 +314,8 @@ class Daemon:
         """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
         self._stopped_by = self._stopped_by or error
         self._log.error(EventName.SERVICE_BROKEN, error=one_line(error), exc_info=not isinstance(error, SealdropError))
+        if self._health is not None:
+            self._health.broken(error)
         self._on_broken()
 
     @property
@@ -307,6 +339,8 @@ class Daemon:
             worker.name for worker in workers if not worker.join(max(0.0, deadline - self._clock.monotonic()))
         ]
         self._jails.close()
+        if self._health is not None:
+            self._health.stop()
         try:
             self._troubles.clear()
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)

@@ -232,6 +232,9 @@ Index(
     sqlite_where=ACTIVE,
     postgresql_where=ACTIVE,
 )
+# As text for the same reason: those that failed and were given back, for whoever tells of them.
+FAILED = text(f"(state = {State.FAILED.value!r} AND due_at IS NULL)")
+_FAILED_INDEX = Index("document_failed", document.c.last_seq, sqlite_where=FAILED, postgresql_where=FAILED)
 _KEPT = document.c.kept_until.is_not(None)
 _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
 _STANDING = document.c.original_stands.is_(True)
@@ -294,9 +297,13 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
+    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time.
+
+    Those that failed can be told of in the order in which they were given back.
+    """
     _add_columns(connection, "wishes", "hold", "kept_until")
     _KEPT_INDEX.create(connection)
+    _FAILED_INDEX.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str) -> None:
