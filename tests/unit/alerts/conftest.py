@@ -17,23 +17,7 @@ from sealdrop.config import Config, load
 from sealdrop.errors import Retryable
 from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import AlertKind, DocumentId, Event, Reason, State
-
-CONFIG = """
-[service]
-state_dir = "state"
-[accounts.main]
-base_url = "https://signapi.example"
-certificate = "client.p12"
-organisation = "Example SAS"
-trust_anchors = ["root.pem"]
-[folders.invoices]
-account = "main"
-inbound = "in"
-outbound = "out"
-rejected = "rejected"
-failed = "failed"
-[alerts]
-"""
+from unit_config import CONFIG
 
 
 @dataclass
