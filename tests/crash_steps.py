@@ -25,6 +25,7 @@ RUNS = {
     "A stop": "stop",
     "Recovery": "recovery",
     "A failed try": "trouble",
+    "Alerts and figures": "trouble",
 }
 _BRACES = re.compile(r"(.*)\{([^}]*)\}(.*)")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sealdrop.alerts.matters import Memory
-from sealdrop.durable import replace_file
+from sealdrop.durable import flush, fsync_folder, temporary_file
 
 FILE_NAME = "alerts.json"
 VERSION = 1
@@ -55,5 +55,10 @@ class Keeper:
         """
         content = _KEPT.dump_json(_Kept(VERSION, memory))
         if content != self._written:
-            replace_file(self._path, content)
+            # Always under one name: what a crash left of an earlier one is replaced, not added to.
+            with temporary_file(self._path.parent, mode=0o600, tag="alerts") as (file, temporary):
+                file.write(content)
+                flush(file)
+                temporary.replace(self._path)
+            fsync_folder(self._path.parent)
             self._written = content

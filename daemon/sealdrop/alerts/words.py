@@ -17,6 +17,7 @@ from sealdrop.model import AlertKind
 
 WIDTH = 78
 LONGEST_SUBJECT = 120
+LONGEST_LIST = 20  # of reasons, each with its number
 _LABEL_WIDTH = 11
 
 
@@ -81,8 +82,9 @@ WORDS: Mapping[AlertKind, Words] = {
     AlertKind.CERTIFICATE_EXPIRING: Words(
         "a certificate ends ({about})",
         "Until it ends everything works as before. Once it has ended, documents wait and nothing is lost.",
-        "Client certificate: ask CertEurope for a new one and put it in the place of the old. Trust anchor: put the "
-        "authority's new certificate into the file beside the old one. SignAPI's certificate is CertEurope's to renew.",
+        "Client certificate: ask CertEurope for a new one, put it in the place of the old and reload the service. "
+        "Trust anchor: put the authority's new certificate into the file beside the old one, and reload. SignAPI's own "
+        "certificate is CertEurope's to renew.",
     ),
     AlertKind.AUDIT_BROKEN: Words(
         "the audit trail is in trouble",
@@ -126,7 +128,7 @@ def _headline(news: Sequence[News]) -> str:
 
 def _title(news: News) -> str:
     count = "" if news.happening is None else _documents(news.happening.count)
-    title = WORDS[news.kind].title.format(about=shown(news.key), count=count)
+    title = WORDS[news.kind].title.format(about=shown(news.key.removeprefix("folder ")), count=count)
     prefix = {Phase.OVER: "over: ", Phase.WAS: "over: ", Phase.GOES_ON: "still: "}.get(news.phase, "")
     times = news.happening.count if news.happening is not None and news.kind is not AlertKind.DOCUMENT_FAILED else 1
     whole = f"{prefix}{title}{f', {times} times' if times > 1 else ''}"
@@ -162,11 +164,13 @@ def _happened(news: News) -> Iterator[str]:
     happening = news.happening
     if happening is None:
         return
-    for share, count in sorted(happening.shares.items(), key=lambda item: -item[1]):
-        yield from _lines("How many", f"{count:,} x {share}")
-    for sample in happening.samples:
+    shares = sorted(happening.shares.items(), key=lambda item: -item[1])
+    for number, (share, count) in enumerate(shares[:LONGEST_LIST]):
+        yield from _lines("" if number else "How many", f"{count:,} {share}")
+    for number, sample in enumerate(happening.samples):
         named = f"{sample.name} ({sample.document})" if sample.document else sample.name
-        yield from _lines("Which" if sample.document else "What", f"{named}: {sample.detail}")
+        label = "Which" if sample.document else "What"
+        yield from _lines("" if number else label, f"{named}: {sample.detail}")
     more = happening.count - len(happening.samples)
     if happening.samples and more > 0:
         yield from _lines("", f"and {more:,} more")
@@ -175,7 +179,7 @@ def _happened(news: News) -> Iterator[str]:
 def _lines(label: str, text: str) -> Iterator[str]:
     lead = f"{label:<{_LABEL_WIDTH}} "
     yield from textwrap.wrap(
-        shown(text) if label in ("What", "Which", "How many") else text,
+        shown(text),
         WIDTH,
         initial_indent=lead,
         subsequent_indent=" " * len(lead),

@@ -73,8 +73,8 @@ def test_things_that_go_together_are_one_message(office: "Office") -> None:
     office.wrong.clear()
     office.go(minutes=10)
     assert office.post.subjects == [
-        "A folder cannot be used (folder 0 inbound), and 7 more",
-        "Over: a folder cannot be used (folder 0 inbound), and 7 more over",
+        "A folder cannot be used (0 inbound), and 7 more",
+        "Over: a folder cannot be used (0 inbound), and 7 more over",
     ]
 
 
@@ -172,7 +172,7 @@ def test_a_mail_server_that_is_down_for_an_hour_gets_one_message(office: "Office
     office.go(minutes=20)
     (message,) = office.post.messages
     assert "5 documents failed" in message.text.splitlines()
-    assert "Over: a folder cannot be used (folder invoices inbound)" in message.text
+    assert "Over: a folder cannot be used (invoices inbound)" in message.text
     assert "SignAPI out of reach (account main)" in message.text
     assert office.troubles[-1] == ("email", None)
 
@@ -217,7 +217,7 @@ def test_a_restart_does_not_end_what_lasts(office: "Office") -> None:
     office.go(minutes=10)
     office.wrong["account main"] = known["account main"]
     office.go(minutes=60)
-    assert office.post.subjects[before:] == ["Over: a folder cannot be used (folder invoices inbound)"]
+    assert office.post.subjects[before:] == ["Over: a folder cannot be used (invoices inbound)"]
 
 
 def test_certificates_are_told_at_each_stage_and_daily_once_expired(office: "Office") -> None:
@@ -331,7 +331,7 @@ def test_a_full_disk_does_not_silence_the_alerts(office: "Office", monkeypatch: 
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("sealdrop.alerts.keeping.replace_file", full)
+        broken.setattr("sealdrop.alerts.keeping.flush", full)
         office.begins(AlertKind.DISK_LOW, "state_dir")
         office.go(minutes=5)
         assert len(office.post.messages) == 1
