@@ -17,7 +17,7 @@ from sealdrop.model import AlertKind
 
 WIDTH = 78
 LONGEST_SUBJECT = 120
-LONGEST_LIST = 20  # of reasons, each with its number
+LONGEST_LIST = 20  # of what is told in one message, and of reasons, each with its number
 _LABEL_WIDTH = 11
 
 
@@ -48,11 +48,11 @@ WORDS: Mapping[AlertKind, Words] = {
         "is slow, ask CertEurope; if more is dropped than can be sealed, it passes.",
     ),
     AlertKind.DOCUMENT_STUCK: Words(
-        "a sealed document cannot be checked ({about})",
-        "It is sealed, and the seal is kept. It is published only once it could be checked, which is tried again and "
-        "again.",
+        "sealed documents cannot be checked",
+        "They are sealed, and the seals are kept. Each is published only once it could be checked, which is tried "
+        "again and again.",
         "Look for memory or process limits on this machine, and read the log. If it stays, report it with the log: the "
-        "fault is sealdrop's or the machine's, not the document's.",
+        "fault is sealdrop's or the machine's, not the documents'.",
     ),
     AlertKind.SIGNAPI_UNREACHABLE: Words(
         "SignAPI out of reach ({about})",
@@ -112,7 +112,9 @@ def compose(news: Sequence[News], host: str, now: datetime) -> Message:
     """Return the message that tells ``news``, of which there is at least one."""
     head = f"[sealdrop {host}] {_headline(news)}"
     subject = shown(head if len(head) <= LONGEST_SUBJECT else head[: LONGEST_SUBJECT - 3] + "...")
-    parts = ["\n".join(_section(each, now)) for each in news]
+    parts = ["\n".join(_section(each, now)) for each in news[:LONGEST_LIST]]
+    if len(news) > LONGEST_LIST:
+        parts.append(f"And {len(news) - LONGEST_LIST} more; `sealdrop status` shows what lasts.")
     text = "\n\n".join([*parts, "\n".join(_foot(news, host))]) + "\n"
     return Message(host, now, subject, text, tuple(_as_json(each) for each in news))
 

@@ -4,6 +4,7 @@ All of it belongs to one configuration, and none of it is needed for a document 
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -158,7 +159,10 @@ def _places(config: Config) -> Iterator[tuple[Place, Path]]:
 
 
 def observations(config: Config, troubles: Troubles, counts: Callable[[], Counts]) -> Iterable[Observation]:
-    """Return the troubles of this moment as alerts know them; an account's operations are one matter."""
+    """Return the troubles of this moment as alerts know them.
+
+    An account's operations are one matter, and so are all documents that cannot be examined.
+    """
     found: dict[str, Observation] = {}
     waiting: Counts | None = None
     for told in sorted(troubles.told(), key=lambda each: each.trouble.since):
@@ -170,17 +174,25 @@ def observations(config: Config, troubles: Troubles, counts: Callable[[], Counts
                 waiting = counts()
             except Retryable:
                 waiting = {}
-        is_account = kind is AlertKind.SIGNAPI_UNREACHABLE
-        key = f"account {told.fields['account']}" if is_account else told.trouble.subject
+        key, trouble = _key(kind, told), told.trouble
         repeats = kind is not AlertKind.CERTIFICATE_EXPIRING or told.fields.get("days") == 0
-        trouble = told.trouble
         each = Observation(kind, key, trouble.since, trouble.text, _waiting(config, told, waiting), repeats)
-        found.setdefault(key, each)
+        first = found.setdefault(key, each)
+        if kind is AlertKind.DOCUMENT_STUCK and first is not each:
+            found[key] = replace(first, waiting=first.waiting + 1)
     return found.values()
+
+
+def _key(kind: AlertKind, told: Told) -> str:
+    if kind is AlertKind.SIGNAPI_UNREACHABLE:
+        return f"account {told.fields['account']}"
+    return "verification" if kind is AlertKind.DOCUMENT_STUCK else told.trouble.subject
 
 
 def _waiting(config: Config, told: Told, counts: Counts) -> int:
     """Return how many documents wait for the end of a trouble, as far as can be told; 0 if it cannot."""
+    if told.event is EventName.VERIFICATION_BROKEN:
+        return 1
     account, folder = told.fields.get("account"), told.fields.get("folder")
     if account is not None:
         folders = [name for name, each in config.folders.items() if each.account == account]

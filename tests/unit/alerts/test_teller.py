@@ -78,6 +78,17 @@ def test_things_that_go_together_are_one_message(office: "Office") -> None:
     ]
 
 
+def test_a_message_is_bounded(office: "Office") -> None:
+    """Five hundred folders at once: the first twenty in full, the others as a number."""
+    for number in range(500):
+        office.begins(FOLDER, f"folder {number} inbound")
+    office.go(minutes=5)
+    (message,) = office.post.messages
+    assert message.subject.endswith("and 499 more")
+    assert "And 480 more" in message.text
+    assert len(message.text) < 20_000
+
+
 def test_a_second_thing_of_a_kind_waits_for_the_interval_and_another_kind_does_not(office: "Office") -> None:
     """A folder that follows another is told when the interval has passed; a full disk is told at once."""
     office.begins(FOLDER, "folder a inbound")

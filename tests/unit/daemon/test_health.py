@@ -109,3 +109,11 @@ def test_every_lasting_kind_has_a_trouble() -> None:
     """Each kind of alert comes from a trouble, or is one of those that happen."""
     happen = {AlertKind.DOCUMENT_FAILED, AlertKind.UNCLEAN_STOP, AlertKind.SERVICE_BROKEN}
     assert set(ALERTS.values()) == set(AlertKind) - happen
+
+
+def test_a_thousand_documents_that_cannot_be_checked_are_one_matter(config: Config, troubles: Troubles) -> None:
+    """Each is a trouble of its own; together they are told once, with their number."""
+    for number in range(1_000):
+        troubles.tell(f"verification of {number}", f"document {number}", EventName.VERIFICATION_BROKEN)
+    (observed,) = observations(config, troubles, lambda: COUNTS)
+    assert (observed.kind, observed.key, observed.waiting) == (AlertKind.DOCUMENT_STUCK, "verification", 1_000)
