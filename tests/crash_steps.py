@@ -27,6 +27,7 @@ RUNS = {
     "Recovery": "recovery",
     "Hours, quotas, and what is removed in time": "trouble",
     "A failed try": "trouble",
+    "Alerts and figures": "trouble",
 }
 _BRACES = re.compile(r"(.*)\{([^}]*)\}(.*)")
 

@@ -9,17 +9,27 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
+from ipaddress import ip_address
 from pathlib import Path, PurePath
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, PlainValidator, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from sealdrop.errors import ConfigurationError
 from sealdrop.hours import Hours, read_hours
-from sealdrop.model import CompanionKind, Reason, SealLevel
+from sealdrop.model import AlertKind, CompanionKind, Reason, SealLevel
 from sealdrop.naming import Template, read_template
 from sealdrop.places import ConfiguredPath, FileOrCredential, Secret, Table
 
@@ -330,12 +340,124 @@ class Service(Table):
         return self.state_dir / "audit"
 
 
+class Metrics(Table):
+    """Figures for Prometheus: nowhere by default."""
+
+    listen: str | None = None
+    textfile: ConfiguredPath | None = None
+    every_s: Seconds = 15.0
+
+    @field_validator("listen")
+    @classmethod
+    def _loopback(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, port = host_and_port(value)
+            if not is_loopback(host) or port is None:
+                raise ValueError('must be a loopback address with a port, like "127.0.0.1:9464" or "[::1]:9464"')
+        return value
+
+
+Address = Annotated[str, Field(pattern=r"^[!-~]+@[A-Za-z0-9.-]+$", max_length=254)]
+
+
+class Email(Table):
+    """Alerts by e-mail, to a mail server."""
+
+    host: str = Field(pattern=r"^[A-Za-z0-9.:_-]+$")
+    port: int | None = Field(default=None, ge=1, le=65_535)  # None: 587, with "tls" 465, with "none" 25
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    sender: Address = Field(alias="from")
+    to: tuple[Address, ...] = Field(min_length=1, max_length=50)
+    user: str | None = None
+    password: Secret | None = None
+    ca_file: ConfiguredPath | None = None
+    timeout_s: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together")
+        if self.user is not None and self.security == "none" and not is_loopback(self.host):
+            raise ValueError('a password is sent only with security = "starttls" or "tls"')
+        return self
+
+
+def _form_of_url(value: object) -> str:
+    return "<table>" if isinstance(value, dict | Secret) else "<text>"
+
+
+class Webhook(Table):
+    """Alerts by an HTTP request. The address of a chat's webhook is a secret by itself, so it may be one here."""
+
+    url: Annotated[Annotated[str, Tag("<text>")] | Annotated[Secret, Tag("<table>")], Discriminator(_form_of_url)]
+    headers: Mapping[Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$")], Secret] = Field(default_factory=dict)
+    format: Literal["json", "slack", "teams"] = "json"
+    ca_file: ConfiguredPath | None = None
+    timeout_s: Seconds = 30.0
+
+    @field_validator("url")
+    @classmethod
+    def _protected(cls, value: str | Secret) -> str | Secret:
+        if isinstance(value, str) and not is_protected(value):
+            raise ValueError("must be an https:// address; http:// only to this machine itself")
+        return value
+
+
+class Alerts(Table):
+    """What is told by e-mail or webhook, and how often; nothing goes anywhere without one of the two tables."""
+
+    switched_off: tuple[AlertKind, ...] = ()
+    late_minutes: float = Field(default=60.0, gt=0, le=43_200)
+    signapi_minutes: float = Field(default=15.0, ge=0, le=43_200)
+    folder_minutes: float = Field(default=2.0, ge=0, le=43_200)
+    certificate_days: tuple[Annotated[int, Field(ge=1, le=3_650)], ...] = (30, 14, 7, 1)
+    interval_minutes: float = Field(default=15.0, ge=0, le=1_440)
+    repeat_hours: float = Field(default=24.0, ge=1, le=720)
+    names: int = Field(default=10, ge=1, le=100)
+    email: Email | None = None
+    webhook: Webhook | None = None
+
+
+def host_and_port(listen: str) -> tuple[str, int | None]:
+    """Return the two halves of ``HOST:PORT``, where a version 6 address stands in brackets; no port if there is none.
+
+    Raises:
+        ValueError: the port is no port.
+    """
+    parts = urlsplit(f"//{listen}")
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        raise ValueError("must be an address with a port")
+    return parts.hostname or "", parts.port
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether ``host`` is this machine itself, whatever a resolver says."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_protected(url: str) -> bool:
+    """Return whether what is sent to ``url`` is either encrypted or does not leave this machine."""
+    if not url.isprintable() or " " in url:
+        return False
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0 and parts.username is None and not parts.fragment
+    except ValueError:
+        return False
+    return usable and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))
+
+
 class Config(Table):
     """The whole file. ``source`` is its path, for messages; ``sha256`` is the digest of its bytes, for the record."""
 
     source: Path = Path("sealdrop.toml")
     sha256: str = ""
     service: Service
+    metrics: Metrics = Metrics()
+    alerts: Alerts = Alerts()
     accounts: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Account] = Field(min_length=1)
     folders: Mapping[Annotated[str, Field(pattern=NAME_PATTERN)], Folder] = Field(min_length=1)
 

@@ -548,6 +548,22 @@ class Document:
         return self.id.rpartition("-")[2][:8]
 
 
+class AlertKind(StrEnum):
+    """What somebody can be told of by e-mail or webhook; each kind can be switched off (docs/alerts.md)."""
+
+    DOCUMENT_FAILED = "document_failed"
+    DOCUMENT_LATE = "document_late"
+    DOCUMENT_STUCK = "document_stuck"
+    SIGNAPI_UNREACHABLE = "signapi_unreachable"
+    FOLDER_UNAVAILABLE = "folder_unavailable"
+    ORIGINALS_STAY = "originals_stay"
+    DISK_LOW = "disk_low"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    AUDIT_BROKEN = "audit_broken"
+    UNCLEAN_STOP = "unclean_stop"
+    SERVICE_BROKEN = "service_broken"
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that is wrong with the service's surroundings, and that somebody should know of while it lasts.

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sealdrop import config
-from sealdrop.config import DEFAULT_RULES, FIXED_RULES, Config, SealLine, VisibleSeal, load
+from sealdrop.config import DEFAULT_RULES, FIXED_RULES, Config, Email, SealLine, VisibleSeal, Webhook, load
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import Reason, SealLevel
 from sealdrop.places import Secret
@@ -29,6 +29,7 @@ outbound = "out"
 rejected = "rejected"
 failed = "failed"
 """
+MAIL = "host = 'mail.example'\nfrom = 'sealdrop@example.com'\n"
 
 
 def _load(tmp_path: Path, text: str) -> Config:
@@ -58,6 +59,17 @@ def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     """With every commented-out key uncommented the example means the same: what it calls defaults are the defaults."""
     text = EXAMPLE.read_text()
     text = re.sub(r"^# (\[accounts\.main\.(?:paths|visible_units)\])$", r"\1", text, flags=re.MULTILINE)
+    # These tables are not there by default: what is missing in them has no default. Their other keys have.
+    before_tables, tables, after_tables = text.partition("# By e-mail.")
+    channels, line, rest_of_text = after_tables.partition("# ------")
+    text = before_tables + line + rest_of_text
+    mail, _, hook = COMMENTED_KEY.sub(r"\1", channels).partition("# [alerts.webhook]")
+    mail_keys, hook_keys = tomllib.loads(mail), tomllib.loads(hook)
+    given: dict[str, object] = {"host": "a", "from": "a@b", "to": ["a@b"]}
+    assert Email.model_validate({**given, **mail_keys}) == Email.model_validate(given)
+    assert Webhook.model_validate({"url": "https://a", **hook_keys}) == Webhook.model_validate({"url": "https://a"})
+    assert tables
+    assert (set(mail_keys), set(hook_keys)) == ({"security", "timeout_s"}, {"format", "timeout_s"})
     before_visible, visible, after = text.partition("# [folders.invoices.seal.visible]")
     seen, _, rest = after.partition("# Which PDFs are accepted.")
     uncommented = COMMENTED_KEY.sub(r"\1", before_visible) + COMMENTED_KEY.sub(r"\1", rest)
@@ -68,6 +80,8 @@ def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     full = Config.model_validate({**tomllib.loads(uncommented), "source": path}, context={"base": path.parent})
     assert full.accounts == plain.accounts
     assert full.service == plain.service
+    assert full.metrics == plain.metrics
+    assert full.alerts == plain.alerts
     folder = full.folders["invoices"]
     assert folder.model_copy(update={"validation": plain.folders["invoices"].validation}) == plain.folders["invoices"]
     assert {code: folder.validation.rule(code) for code in Reason} == {
@@ -86,6 +100,10 @@ def test_every_key_is_in_the_example() -> None:
     """The example names every key that there is."""
     tables = (
         config.Service,
+        config.Metrics,
+        config.Alerts,
+        config.Email,
+        config.Webhook,
         config.Account,
         config.Paths,
         config.Folder,
@@ -96,7 +114,7 @@ def test_every_key_is_in_the_example() -> None:
         config.Validation,
     )
     text = EXAMPLE.read_text()
-    keys = {key for table in tables for key in table.model_fields}
+    keys = {field.alias or key for table in tables for key, field in table.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"^(# )?(\[.*)?\b{key}\b", text, re.MULTILINE)}
     assert missing == set()
 
@@ -197,6 +215,22 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("[folders.invoices]", "[folders.invoices]\nprocessed = 'in/x'", "folders.invoices.processed: "),
         ("[folders.invoices]", "[folders.invoices]\nprocessed = 'out/x'", "taken for a sealed document"),
         ('outbound = "out"', 'outbound = "x/out"\nprocessed = "x"', "taken for a sealed document"),
+        ("[service]", "[metrics]\nlisten = '0.0.0.0:9464'\n[service]", "metrics.listen: must be a loopback address"),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1'\n[service]", "metrics.listen: must be a loopback address"),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1:99999'\n[service]", "metrics.listen: "),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1:1/x'\n[service]", "metrics.listen: "),
+        ("[service]", "[alerts]\nswitched_off = ['rain']\n[service]", "alerts.switched_off.0: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = []\n[service]", "alerts.email.to: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = ['a@b\\nBcc: c@d']\n[service]", "alerts.email.to.0: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = ['a@b']\nuser = 'x'\n[service]", "user and password go together"),
+        (
+            "[service]",
+            f"[alerts.email]\n{MAIL}to = ['a@b']\nuser = 'x'\npassword = {{env = 'P'}}\nsecurity = 'none'\n[service]",
+            "a password is sent only with",
+        ),
+        ("[service]", "[alerts.webhook]\nurl = 'http://elsewhere/'\n[service]", "alerts.webhook.url: must be an https"),
+        ("[service]", "[alerts.webhook]\nurl = {env = 'A', file = 'b'}\n[service]", "alerts.webhook.url: give exactly"),
+        ("[service]", "[alerts.webhook]\nurl = 'https://a'\nheaders = {'a b' = {env = 'A'}}\n[service]", "headers"),
     ],
 )
 def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:

@@ -83,6 +83,11 @@ def previous_hash(record: AuditRecord) -> str:
     return named
 
 
+def event_of(record: AuditRecord) -> str:
+    """Return the name of the event that ``record`` is of, empty if it names none."""
+    return str(json.loads(record.line).get("event", ""))
+
+
 def _number(text: str) -> int | float:
     """A whole number beyond what JSON holds exactly is how RFC 8785 spells a float of that size."""
     value = int(text)

@@ -47,7 +47,8 @@ OUTLETS = {
 class Crew:
     """The workers of one configuration. Used once: `start`, then `stop` and `join`.
 
-    ``earlier`` are those of earlier configurations that may still have something to finish.
+    ``inbound`` and ``lines`` are its workers and its accounts' calls, to look at. ``earlier`` are those of earlier
+    configurations that may still have something to finish.
     """
 
     def __init__(self, means: Means, lasting: Lasting, earlier: Sequence["Crew"] = ()) -> None:
@@ -61,7 +62,8 @@ class Crew:
         self._is_stopped = False
         self._pumps: list[Pump] = []
         self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
-        self._inbound: list[InboundWorker] = []
+        self.inbound: list[InboundWorker] = []
+        self.lines: list[AccountLine] = []
         self._room = Room(self.config.service.state_dir, self.config.service.min_free_mib, lasting.troubles)
         self._make_workers()
 
@@ -94,7 +96,7 @@ class Crew:
 
     def taking_over(self) -> list[str]:
         """Return the names of the folders whose inbound workers have not ended."""
-        return [worker.name for worker in self._inbound if not worker.join(0.0)]
+        return [worker.name for worker in self.inbound if not worker.join(0.0)]
 
     def progress(self) -> list[Progress]:
         """Return what all workers, and all that is called by the clock, are at."""
@@ -138,7 +140,7 @@ class Crew:
         self._schedule.every(seconds, watched, name=name)
 
     def _workers(self) -> list[Pump | InboundWorker]:
-        return [*self._inbound, *self._pumps]
+        return [*self.inbound, *self._pumps]
 
     def unsettled(self) -> list[Document]:
         """Return what the workers, all of which have ended, claimed and could not write down the outcome of."""
@@ -201,7 +203,7 @@ class Crew:
                 closed_s = partial(self._closed_after_earlier_s, f"{place} {name}", closed_s)
             self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
         inbound = self._inbound_worker(name)
-        self._inbound.append(inbound)
+        self.inbound.append(inbound)
         self._every(self.config.folders[name].sweep_s, inbound.sweep, f"sweep {name}")
 
     def _make_retention_worker(self, outlets: dict[tuple[str, State], Outlet]) -> None:
@@ -223,7 +225,8 @@ class Crew:
 
     def _make_account_workers(self, name: str) -> None:
         account, lasting = self.config.accounts[name], self._lasting
-        line = AccountLine(name, account, lasting.clock, lasting.troubles, lasting.rng)
+        line = AccountLine(name, account, lasting.clock, lasting.troubles, lasting.rng, lasting.meter.called)
+        self.lines.append(line)
         sign_calls = lasting.sign_calls.setdefault(name, {})
         api = self.means.apis[name]
         gate = Gate(self.config, lasting.recorder, lasting.clock, lasting.log)

@@ -73,6 +73,7 @@ class InboundWorker:
         """
         self.name = name
         self._is_free = is_free
+        self.waiting_since: float | None = None  # when the oldest file that waits was first seen (monotonic seconds)
         self._folder: Folder = config.folders[name]
         self.progress = progress.Progress(f"inbound {name}", clock)
         self._node = node
@@ -108,7 +109,7 @@ class InboundWorker:
         self._found_empty: set[Path] = set()
         self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
-        self._standing = Standing(self._folder.inbound, spool, ledger, log)
+        self._standing = Standing(name, self._folder.inbound, spool, ledger, troubles, log)
         self._companions = Companions(self._folder, spool, self._standing)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
 
@@ -198,6 +199,7 @@ class InboundWorker:
         self._take_complete(self._sightings.due(self._clock.monotonic(), CHUNK), set())
         if self._listing is not None and self._sightings.room > 0:
             self._go_on_sweeping(self._listing)
+        self.waiting_since = self._sightings.oldest()
         inbound = str(self._folder.inbound)
         self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
         if not self._without_room:
@@ -228,6 +230,7 @@ class InboundWorker:
         self._sweep_due.clear()
         self._listen()
         self._complaints.sweep_begins()
+        self._standing.sweep_begins()
         subfolders = self._folder.subfolders
         self._listing = list_files(self._folder.inbound, subfolders=subfolders, left_out=self._leave_out)
 
@@ -243,6 +246,7 @@ class InboundWorker:
         self._listing = None
         self._check_folder()
         self._complaints.sweep_ended()
+        self._standing.sweep_ended()
         self._empty_folders &= self._found_empty
         self._found_empty = set()
         self._without_room &= self._sightings.paths()

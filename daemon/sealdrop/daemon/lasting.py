@@ -11,6 +11,7 @@ from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
+from sealdrop.metrics.meter import Meter
 from sealdrop.spool import Spool
 
 
@@ -30,6 +31,7 @@ class Lasting:
     recorder: Recorder
     troubles: Troubles
     clock: Clock
+    meter: Meter
     rng: random.Random
     log: Log
     broken: Callable[[BaseException], None]

@@ -21,6 +21,9 @@ from sealdrop.errors import OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.model import DocumentId, State
 
+# Called after each call, with the account, the operation, how it ended and the seconds it took; must not raise.
+Listener = Callable[[str, "Operation", str, float], None]
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -52,9 +55,18 @@ def subject(account: str, operation: Operation) -> str:
 class AccountLine:
     """One account's calls, a breaker for each operation. Used by several threads."""
 
-    def __init__(self, name: str, account: Account, clock: Clock, troubles: Troubles, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        account: Account,
+        clock: Clock,
+        troubles: Troubles,
+        rng: random.Random,
+        on_call: Listener = lambda *_: None,
+    ) -> None:
         self.name = name
         self._call_timeout_s = account.call_timeout_s
+        self._on_call = on_call
         self._clock = clock
         self._troubles = troubles
         self._rng = rng
@@ -73,6 +85,11 @@ class AccountLine:
         return max(
             (max(breaker.open_until - now, PROBED_S) for breaker in breakers if not breaker.may_call(now)), default=0.0
         )
+
+    def out_of_reach(self) -> Mapping[Operation, bool]:
+        """Return for each operation whether it counts as out of reach."""
+        with self._lock:
+            return {operation: breaker.is_open for operation, breaker in self._breakers.items()}
 
     def share(self, limit: int, *operations: Operation) -> int:
         """Return how many documents may be claimed at a time of ``limit``: one if an operation does not work.
@@ -112,20 +129,27 @@ class AccountLine:
             if not self._breakers[operation].may_call(self._clock.monotonic()):
                 raise Retryable(f"{operation} of account {self.name} does not work; somebody is trying it")
             self._breakers[operation] = self._breakers[operation].called()
+        began = self._clock.monotonic()
+        outcome = "answered"
         try:
             with progress.waiting(f"an answer to {operation} of account {self.name}", self._call_timeout_s):
                 result = function()
         except (Retryable, OutcomeUnknown) as error:
+            outcome = "unknown" if isinstance(error, OutcomeUnknown) else "failed"
             self._failed(operation, error)
             raise
         except Refused as error:
+            outcome = "refused"
             self._refused(operation, documents, error)
             raise
         except BaseException:
+            outcome = "withdrawn"
             with self._lock:
                 # Our own trouble says nothing about the service.
                 self._breakers[operation] = self._breakers[operation].withdrew()
             raise
+        finally:
+            self._on_call(self.name, operation, outcome, self._clock.monotonic() - began)
         self._succeeded(operation, documents)
         return result
 

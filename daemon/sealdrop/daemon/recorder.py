@@ -22,6 +22,7 @@ from sealdrop.model import Document, Event, Reason, State
 from sealdrop.signapi.wire import clean
 
 Listener = Callable[[Document, Event], None]
+Follower = Callable[[Step], None]
 
 _WORRYING = frozenset({EventName.DOCUMENT_REJECTED, EventName.DOCUMENT_FAILED})
 
@@ -44,6 +45,7 @@ class Recorder:
         self._on_stored = on_stored
         self._on_record = on_record
         self._listeners: list[Listener] = []
+        self._followers: list[Follower] = []
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` called with every document that moved and its event, in the thread that moved it.
@@ -51,6 +53,13 @@ class Recorder:
         It must not raise.
         """
         self._listeners.append(listener)
+
+    def follow(self, follower: Follower) -> None:
+        """Have ``follower`` called with every step that was recorded, also those of which nothing goes on record.
+
+        It must not raise.
+        """
+        self._followers.append(follower)
 
     def received(self, documents: Sequence[Document]) -> None:
         """Record documents whose durable copies stand in the spool, in one transaction."""
@@ -84,6 +93,8 @@ class Recorder:
                 continue
             stored.append(outcome)
             self._on_stored(outcome)
+            for follower in self._followers:
+                follower(step)
             waits_instead = step.ration is not None and outcome.hold is not None
             if step.event is not None and not waits_instead:
                 self._tell(outcome, step.event)

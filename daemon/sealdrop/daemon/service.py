@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -16,6 +17,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.attendance import Attendance
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.figures import SinceStart, words
+from sealdrop.daemon.health import FailedStart, Health
 from sealdrop.daemon.jails import TwoLimits
 from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.locks import Locks
@@ -40,6 +42,7 @@ from sealdrop.errors import Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
+from sealdrop.metrics.meter import Meter
 from sealdrop.model import END_STATES, AuditHead, AuditRecord, Document, Event, State
 from sealdrop.pdf.jail import Protection
 from sealdrop.spool import Spool
@@ -80,12 +83,14 @@ class Daemon:
         with ExitStack() as opened:
             locks = opened.enter_context(Locks())
             locks.take(config)
+            opened.enter_context(FailedStart(config, self._node, self._clock, log))
             spool = Spool(config.service.state_dir / "spool")
             make_folder(spool.root, mode=0o700)
             limits = limits or TwoLimits()
             means = opened.enter_context(Means(config, spool.root, limits, self._clock))
             self._notifier.may_take(START_STEP_S, "opening ledger and audit trail")
             trail = Trail.open(audit_folder(config))
+            self._was_cut_off = trail.ended_with() not in (None, EventName.SERVICE_STOPPED)
             self._ledger = opened.enter_context(Ledger.open(ledger_path(config), link=self._link, clock=self._clock))
             self._trail_writer = TrailWriter(self._ledger, trail, log, clock=self._clock, on_fatal=self._broken)
             check_trail(trail, self._ledger)
@@ -95,6 +100,9 @@ class Daemon:
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
         )
+        self._meter = Meter()
+        self._recorder.follow(self._meter.recorded)
+        self._started_at = self._clock.now()
         self._troubles = Troubles(self._node, self._ledger, self._clock, log)
         self._unclaimed = Unclaimed(spool, self._ledger, log)
         lasting = Lasting(
@@ -105,6 +113,7 @@ class Daemon:
             self._recorder,
             self._troubles,
             self._clock,
+            self._meter,
             random.Random(),  # noqa: S311 - scatters retries, guards nothing
             log,
             broken=self._broken,
@@ -124,6 +133,7 @@ class Daemon:
         self._attendance = Attendance(self._progress, self._status, self._notifier, self._clock, log)
         self._since_start = SinceStart()
         self.listen(self._since_start.hear)
+        self._health = self._new_health()
 
     @property
     def config(self) -> Config:
@@ -156,15 +166,41 @@ class Daemon:
         self._trail_writer.flush()
         self._unclaimed.clear_spool(self._tell_clearing())
         self._trail_writer.start()
+        if self._was_cut_off:
+            self._log.warning(EventName.UNCLEAN_STOP)
         self._shifts.crew.start()
         self._clock_watch.start()
-        self._reload.start(on_reloaded)
+        self._health.start(after_unclean_stop=self._was_cut_off)
+        self._reload.start(partial(self._reloaded, on_reloaded))
         self._notifier.ready(self._status())
         self._attendance.start()
 
     def reload_soon(self) -> None:
         """Have the configuration read anew. It takes effect as a whole, if nothing speaks against it, or not at all."""
         self._reload.ask()
+
+    def _reloaded(self, on_reloaded: Callable[[Config], None], config: Config) -> None:
+        """Have what tells of the service do so by the new configuration, of the new crew."""
+        self._health.stop()
+        self._health = self._new_health()
+        self._health.start(after_unclean_stop=False)
+        on_reloaded(config)
+
+    def _new_health(self) -> Health:
+        crew = self._shifts.crew
+        return Health(
+            self.config,
+            self._node,
+            self._started_at,
+            self._ledger,
+            self._troubles,
+            self._meter,
+            crew.inbound,
+            crew.lines,
+            crew.means.apis,
+            self._clock,
+            self._log,
+        )
 
     def _tell_clearing(self) -> Callable[[int], None]:
         """Return what tells systemd, now and then, how far the spool has been looked through: it may hold very much."""
@@ -214,6 +250,7 @@ class Daemon:
         """A worker found that what is on disk cannot be trusted: the service stops, for a person to look."""
         self._stopped_by = self._stopped_by or error
         self._log.error(EventName.SERVICE_BROKEN, error=one_line(error), exc_info=not isinstance(error, SealdropError))
+        self._health.broken(error)
         self._on_broken()
 
     @property
@@ -235,6 +272,7 @@ class Daemon:
         abandoned = list[JsonValue](self._shifts.stop(grace_s))
         if not self._reload.join(RELOAD_STOP_S):
             abandoned.append("reload")
+        self._health.stop()
         try:
             self._troubles.clear()
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)

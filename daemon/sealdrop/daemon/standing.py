@@ -14,21 +14,30 @@ same way until then: what was one document's sidecar must never become that of a
 from collections.abc import Sequence
 from pathlib import Path
 
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import CompanionKind, Document, FileIdentity
+from sealdrop.model import CompanionKind, Document, DocumentId, FileIdentity
 from sealdrop.pipeline import intake
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.pipeline.watch import list_leftovers
 from sealdrop.spool import Spool, is_document_id
 
+MAX_STUCK = 1_000  # originals that cannot be removed and are remembered one by one
+
 
 class Standing:
     """The originals of one inbound folder. Used by one thread."""
 
-    def __init__(self, inbound: Path, spool: Spool, ledger: Ledger, log: Log) -> None:
+    def __init__(self, name: str, inbound: Path, spool: Spool, ledger: Ledger, troubles: Troubles, log: Log) -> None:
+        self._name = name
+        self._subject = f"folder {name} originals"
+        self._troubles = troubles
+        # Originals that could not be removed: all that are known of, and those that the present sweep has met.
+        self._stuck: set[DocumentId] = set()
+        self._met: set[DocumentId] = set()
         self._inbound = inbound
         self._spool = spool
         self._ledger = ledger
@@ -101,14 +110,24 @@ class Standing:
                 if companion is None:
                     self._remove_companions(document, name)
                 removal = intake.remove_original(self._inbound, name, identity, document.id, companion)
-            except OSError:
-                return True  # told when it was first tried; it stays recognised
+            except OSError as error:
+                self._stays(document, error)
+                return True  # logged when it was first tried; it stays recognised
             if removal is intake.Removal.REMOVED:
                 intake.removals_durable(self._inbound, [name])
                 self._log.info(EventName.ORIGINAL_RECOGNISED, document=document.id, name=name)
                 if companion is None:
                     self._forget([document])
         return True
+
+    def sweep_begins(self) -> None:
+        """Take note that everything in the folder will be looked at."""
+        self._met.clear()
+
+    def sweep_ended(self) -> None:
+        """Take note that everything was: an original that was not met has gone, whoever removed it."""
+        self._stuck &= self._met
+        self._tell_if_all_went()
 
     def _finish_removal(self, aside: Path, document: Document, kind: CompanionKind | None) -> None:
         name, identity = document.name, document.identity
@@ -157,6 +176,8 @@ class Standing:
 
     def _forget(self, documents: Sequence[Document]) -> None:
         self._ledger.original_removed([document.id for document in documents])
+        self._stuck.difference_update(document.id for document in documents)
+        self._tell_if_all_went()
         for document in documents:
             _drop(self._known, document.identity, document)
             for each in document.companions:
@@ -164,6 +185,22 @@ class Standing:
 
     def _complain(self, document: Document, error: OSError) -> None:
         self._log.warning(EventName.ORIGINAL_NOT_REMOVED, document=document.id, name=document.name, error=str(error))
+        self._stays(document, error)
+
+    def _stays(self, document: Document, error: OSError) -> None:
+        if len(self._stuck) < MAX_STUCK:
+            self._stuck.add(document.id)
+        if len(self._met) < MAX_STUCK:
+            self._met.add(document.id)
+        what = error.strerror or str(error)
+        text = f"{document.name!r} was taken over, but cannot be removed from {self._inbound}: {what}"
+        event = EventName.ORIGINALS_STAY
+        self._troubles.tell(self._subject, text, event, folder=self._name, path=str(self._inbound), error=what)
+
+    def _tell_if_all_went(self) -> None:
+        if not self._stuck:
+            event = EventName.ORIGINALS_GONE
+            self._troubles.over(self._subject, event, folder=self._name, path=str(self._inbound))
 
 
 def _drop(known: dict[tuple[int, int], list[Document]], identity: FileIdentity, document: Document) -> None:

@@ -19,7 +19,7 @@ from sealdrop.checks.settings import patterns_too_wide
 from sealdrop.checks.state import documents_stranded
 from sealdrop.config import Config
 from sealdrop.durable import fsync_folder, make_folder
-from sealdrop.errors import ConfigurationError, Fatal
+from sealdrop.errors import ConfigurationError, TrailBroken
 from sealdrop.ledger.store import Ledger
 from sealdrop.pdf.anchors import describe_anchors
 from sealdrop.pdf.jail import Jail, JailedError
@@ -32,14 +32,14 @@ def check_trail(trail: Trail, ledger: Ledger) -> None:
     """Pass if ledger and audit files tell the same story: the files end with a record that the ledger has.
 
     Raises:
-        Fatal: one of the two was cut off, replaced or put back from an older copy.
+        TrailBroken: one of the two was cut off, replaced or put back from an older copy.
     """
     found, flushed = trail.head(), ledger.audit_flushed_head()
     known = {flushed.seq: flushed.hash}
     if found.seq > flushed.seq:  # written to the files by the last run, which did not come to say so
         known |= {record.seq: record.hash for record in ledger.audit_pending(found.seq - flushed.seq)}
     if found.seq < flushed.seq or known.get(found.seq) != found.hash:
-        raise Fatal(
+        raise TrailBroken(
             f"ledger and audit trail do not belong together: the files end with record {found.seq}, the ledger knows "
             f"of records up to {ledger.audit_head().seq}. One of them was cut off, replaced or put back from an older "
             "copy. Nothing was started or removed: bring both back as they were at one moment"

@@ -15,7 +15,7 @@ from sqlalchemy import Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, sent, tally, trouble
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, chain, document, sent, tally, trouble
 from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
@@ -193,8 +193,10 @@ class LedgerReader:
                     counted.setdefault(folder, {})[state] = documents
         return counted
 
-    def oldest_waiting(self) -> Mapping[str, Document]:
+    def oldest_waiting(self, *, held: bool = True) -> Mapping[str, Document]:
         """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.
+
+        Without ``held``, none of those that wait on purpose.
 
         Raises:
             Retryable: the database cannot be read now.
@@ -205,10 +207,23 @@ class LedgerReader:
             folders = connection.scalars(select(tally.c.folder).distinct()).all()
             for folder in folders:
                 query = _documents().where(ACTIVE, document.c.folder == folder)
+                if not held:
+                    query = query.where(document.c.hold.is_(None))
                 row = connection.execute(query.order_by(document.c.received_at).limit(1)).one_or_none()
                 if row is not None:
                     oldest[folder] = to_document(row)
         return oldest
+
+    def failed_after(self, seq: int, *, limit: int) -> tuple[Document, ...]:
+        """Return the documents that failed and were given back, with a newest record past ``seq``, in that order.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = _documents().where(FAILED, document.c.last_seq > seq).order_by(document.c.last_seq).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(to_document(row) for row in connection.execute(query))
 
     def held(self, now: datetime) -> tuple[Held, ...]:
         """Return what is kept waiting on purpose, by folder and reason; what may go on by now does not count.

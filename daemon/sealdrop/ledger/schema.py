@@ -241,6 +241,9 @@ Index(
     sqlite_where=ACTIVE,
     postgresql_where=ACTIVE,
 )
+# As text for the same reason: those that failed and were given back, for whoever tells of them.
+FAILED = text(f"(state = {State.FAILED.value!r} AND due_at IS NULL)")
+_FAILED_INDEX = Index("document_failed", document.c.last_seq, sqlite_where=FAILED, postgresql_where=FAILED)
 _KEPT = document.c.kept_until.is_not(None)
 _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
 _HOLD = document.c.hold.is_not(None)
@@ -321,7 +324,7 @@ def _to_version_2(connection: Connection) -> None:
 def _to_version_3(connection: Connection) -> None:
     """Documents can have companions, wishes, visible seals, holds, originals that are kept, and files to remove."""
     _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
-    for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT):
+    for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT, _FAILED_INDEX):
         index.create(connection)
     sent.create(connection)
 

@@ -23,7 +23,7 @@ from typing import Self
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from sealdrop.clock import Clock
-from sealdrop.errors import Fatal, LeaseLost
+from sealdrop.errors import LeaseLost, TrailBroken
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
@@ -308,7 +308,7 @@ class Ledger(LedgerReader):
 
         Raises:
             Retryable: the database cannot be written now; the records will be handed out again.
-            Fatal: the files hold another chain than the ledger: one of the two was replaced.
+            TrailBroken: the files hold another chain than the ledger: one of the two was replaced.
         """
         with self._database.writing() as connection:
             row = connection.execute(select(chain).with_for_update()).one()
@@ -317,7 +317,7 @@ class Ledger(LedgerReader):
             else:
                 known = connection.scalar(select(outbox.c.hash).where(outbox.c.seq == head.seq))
             if known != head.hash:
-                raise Fatal(
+                raise TrailBroken(
                     f"the audit trail's files hold record {head.seq} ({head.hash[:12]}…), the ledger's newest is "
                     f"{row.head_seq}, and that record is not the same there: one of the two was replaced, perhaps by "
                     "an older copy. Find out which, with `sealdrop audit verify`, before starting again"

@@ -294,6 +294,10 @@ class Sightings:
         known = self._seen.get(path)
         return known is not None and now - known.first >= self._incomplete_s * OVERDUE
 
+    def oldest(self) -> float | None:
+        """Return when the file that has waited longest was first seen (monotonic seconds), None if none waits."""
+        return min((sighting.first for sighting in self._seen.values()), default=None)
+
     def paths(self) -> frozenset[Path]:
         """Return all that wait."""
         return frozenset(self._seen)

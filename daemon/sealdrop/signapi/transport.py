@@ -9,7 +9,7 @@ import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import httpcore
 import httpx
@@ -66,6 +66,7 @@ class Transport:
         self._call_timeout_s = account.call_timeout_s
         self._answer_limit_bytes = answer_limit_bytes
         self._clock = clock
+        self.server_valid_until: datetime | None = None
         try:
             self.host = httpx.URL(account.base_url).host
         except httpx.InvalidURL as error:
@@ -110,6 +111,7 @@ class Transport:
         with call_within(self._call_timeout_s, self._clock) as progress:
             try:
                 response = self._client.send(request, stream=True)
+                self._note_server(response)
                 try:
                     content = self._read(call, response)
                 finally:
@@ -117,6 +119,14 @@ class Transport:
             except (httpx.HTTPError, OSError) as error:  # OSError: a document could not be read while it was sent
                 raise _broken_off(call, progress, error) from error
         return self._judge(call, response, content)
+
+    def _note_server(self, response: httpx.Response) -> None:
+        """Take note of how long the certificate is valid that the service showed on this connection."""
+        stream = response.extensions.get("network_stream")
+        tls_side = stream.get_extra_info("ssl_object") if stream is not None else None
+        ends = (tls_side.getpeercert() or {}).get("notAfter") if tls_side is not None else None
+        if ends is not None:
+            self.server_valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
 
     def _read(self, call: policy.Call, response: httpx.Response) -> bytes:
         content = bytearray()

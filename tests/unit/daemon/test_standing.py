@@ -12,6 +12,7 @@ from documents import FakeClock, document
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.daemon.standing import Standing
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import Companion, CompanionKind, Document, DocumentId, Event, FileIdentity, Sha256
 from sealdrop.pipeline import intake
@@ -30,11 +31,12 @@ class Place:
         self.spool.root.mkdir()
         self.ledger = ledger
         self.log = KeptLog()
+        self.troubles = Troubles("host", ledger, FakeClock(), self.log)
         self.standing = self.started()
 
     def started(self) -> Standing:
         """Return what a new start knows."""
-        standing = Standing(self.inbound, self.spool, self.ledger, self.log)
+        standing = Standing("invoices", self.inbound, self.spool, self.ledger, self.troubles, self.log)
         standing.load("invoices", subfolders=True)
         return standing
 
@@ -287,3 +289,43 @@ def test_a_companions_removal_that_was_cut_off_is_finished(place: Place, is_the_
     place.started()
     left = {"a.pdf"} if is_the_one else {"a.pdf", "a.pdf.json"}
     assert {path.name for path in place.inbound.iterdir()} == left
+
+
+def test_an_original_that_stays_is_a_trouble_until_it_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once, also after a restart, however often it is met, and over once a person has removed it."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("sealdrop.pipeline.intake.remove_original", refuse)
+    place.standing.remove([place.taken_over()])
+    (told,) = place.troubles.present()
+    assert told.subject == "folder invoices originals"
+    assert "'a.pdf'" in told.text
+    assert "Operation not permitted" in told.text
+    place.troubles = Troubles("host", place.ledger, FakeClock(), place.log)
+    standing = place.started()
+    for _ in range(2):
+        standing.sweep_begins()
+        assert place.recognised(standing)
+        standing.sweep_ended()
+        assert [each.subject for each in place.troubles.present()] == ["folder invoices originals"]
+    (place.inbound / "a.pdf").unlink()
+    standing.sweep_begins()
+    standing.sweep_ended()
+    assert place.troubles.present() == ()
+    assert len(place.log.events("originals_gone")) == 1
+
+
+def test_an_original_that_can_be_removed_at_last_is_no_trouble(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the folder allows it, the original is removed and the trouble is over."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as sticky:
+        sticky.setattr("sealdrop.pipeline.intake.remove_original", refuse)
+        place.standing.remove([place.taken_over()])
+    assert place.troubles.present() != ()
+    assert place.recognised(place.standing)
+    assert place.troubles.present() == ()
