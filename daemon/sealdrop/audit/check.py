@@ -18,7 +18,7 @@ After a problem the walk goes on from what it finds, so that a fault is reported
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -85,11 +85,17 @@ class TrailReport:
         return self.problem_count == 0
 
 
-def verify_trail(directory: Path, *, expect: Sequence[tuple[int, str]] = ()) -> TrailReport:
+def verify_trail(
+    directory: Path,
+    *,
+    expect: Sequence[tuple[int, str]] = (),
+    progress: Callable[[Path], None] = lambda _: None,
+) -> TrailReport:
     """Return what the files in ``directory`` prove, having read every byte of them.
 
     ``expect`` are records that the trail had at some time, as ``seq`` and hash: noted from an earlier report, or what
-    the ledger says is in the files. Ask the ledger before calling, if a daemon is writing.
+    the ledger says is in the files. Ask the ledger before calling, if a daemon is writing. ``progress`` is called with
+    each file that was read.
 
     Raises:
         Fatal: there is no such directory.
@@ -103,6 +109,7 @@ def verify_trail(directory: Path, *, expect: Sequence[tuple[int, str]] = ()) -> 
         walk.problem(ProblemKind.FOREIGN_FILE, path.name, None, "this is no day's file of an audit trail")
     for path in days:
         walk.file(path)
+        progress(path)
     walk.end()
     return TrailReport(len(days), walk.records, walk.first, walk.last, tuple(walk.problems), walk.problem_count)
 

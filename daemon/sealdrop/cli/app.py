@@ -50,7 +50,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; end the process with the exit code that fits."""
-    from sealdrop.cli import audit, demo, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
+    from sealdrop.cli import audit, demo, report, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
 
     try:
         app()

@@ -1,7 +1,8 @@
 """``sealdrop audit``: the audit trail, shown and checked. Needs nothing but its files."""
 
 import json as json_text
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
@@ -77,6 +79,43 @@ def expectation(text: str) -> tuple[int, str]:
     return int(seq), digest
 
 
+def trail_to_check(
+    config: Path, directory: Path | None, expect: Sequence[str] | None
+) -> tuple[Path, list[tuple[int, str]]]:
+    """Return where the trail is, and the records that it must hold: those given, and what the ledger knows of it.
+
+    Raises:
+        BadParameter: one given is not ``SEQ:HASH``.
+        ConfigurationError: no directory was given, and the configuration cannot be read.
+    """
+    expected = [expectation(text) for text in expect or ()]
+    if directory is not None:
+        return directory, expected
+    settings = load(config)
+    if ledger_path(settings).exists():
+        with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
+            flushed = ledger.audit_flushed_head()
+        expected.append((flushed.seq, flushed.hash))
+    return audit_folder(settings), expected
+
+
+def checked(directory: Path, expected: Sequence[tuple[int, str]]) -> TrailReport:
+    """Return the verdict on a trail; on a terminal, a bar on standard error shows how far the work is."""
+    sizes = {path: path.stat().st_size for path in directory.glob("*.jsonl")}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("checking the audit trail", total=sum(sizes.values()))
+        return verify_trail(directory, expect=expected, progress=lambda path: bar.advance(task, sizes.get(path, 0)))
+
+
 @audit_app.command("verify")
 def verify(
     config: ConfigOption = DEFAULT_CONFIG,
@@ -93,15 +132,8 @@ def verify(
     a tail that was cut off shows only against --expect: note the head that is printed here, somewhere else. Exits
     with 1 if anything is wrong.
     """
-    expected = [expectation(text) for text in expect or ()]
-    if directory is None:
-        settings = load(config)
-        directory = audit_folder(settings)
-        if ledger_path(settings).exists():
-            with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
-                flushed = ledger.audit_flushed_head()
-            expected.append((flushed.seq, flushed.hash))
-    report = verify_trail(directory, expect=expected)
+    directory, expected = trail_to_check(config, directory, expect)
+    report = checked(directory, expected)
     console = Console(highlight=False)
     if json:
         console.out(json_text.dumps(_report_as_json(report), ensure_ascii=False, indent=2))
@@ -160,7 +192,7 @@ def show(
     """Show the records of the audit trail, oldest first. Exits with 1 if there is none that fits."""
     if directory is None:
         directory = audit_folder(load(config))
-    entries = read_records(directory, document=document, event=event, since=_utc(since), until=_utc(until))
+    entries = read_records(directory, document=document, event=event, since=utc(since), until=utc(until))
     console = Console(highlight=False)
     shown = _print_json(entries, console) if json else show_entries(entries, console)
     raise typer.Exit(Exit.OK if shown else Exit.NO)
@@ -179,5 +211,6 @@ def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:
     return shown
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a moment that was given without a zone as one of UTC."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

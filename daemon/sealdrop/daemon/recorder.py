@@ -61,6 +61,8 @@ class Recorder:
                 "name": document.name,
                 "size_bytes": document.size_bytes,
                 "sha256": document.sha256,
+                "level": document.level,
+                "archive": document.archive,
             }
             steps.append(Step(None, document, Event(EventName.DOCUMENT_RECEIVED, fields)))
         self.commit(steps)
