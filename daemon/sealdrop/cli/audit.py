@@ -3,9 +3,10 @@
 import json as json_text
 import sys
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from pydantic import JsonValue
@@ -20,13 +21,18 @@ from sealdrop.cli.exits import Exit
 from sealdrop.config import load
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
+from sealdrop.report.questions import Question, answer
+from sealdrop.report.stories import Outcome, Story
+from sealdrop.report.telling import plain, sentence
 
 DirOption = Annotated[
     Path | None,
     typer.Option("--dir", metavar="DIR", help="The folder with the trail's files; no configuration is read then."),
 ]
 
-SKIPPED_FIELDS = frozenset({"folder", "name", "account"})
+ZoneOption = Annotated[
+    str, typer.Option("--time-zone", metavar="ZONE", help="Of the times that are shown, as Europe/Paris.")
+]
 
 
 def entry_as_json(entry: TrailEntry) -> JsonValue:
@@ -43,28 +49,45 @@ def entry_as_json(entry: TrailEntry) -> JsonValue:
     }
 
 
-def show_entries(entries: Iterable[TrailEntry], console: Console, *, about_one: bool = False) -> int:
-    """Print records for people, a line each and their fields indented below; return how many there were.
+def show_entries(entries: Iterable[TrailEntry], console: Console, zone: tzinfo, *, about_one: bool = False) -> int:
+    """Print records for people, a line each, times in ``zone``; return how many there were.
 
-    ``about_one`` leaves out what is the same for all records of one document.
+    ``about_one`` leaves out which document each is about.
     """
     shown = 0
     for entry in entries:
         about = "" if about_one or entry.document is None else f"  [cyan]{escape(entry.document)}[/cyan]"
+        named = "" if not about else f" {escape(plain(entry.data.get('name')))}:"
+        at = entry.at.astimezone(zone)
         console.print(
-            f"[dim]{entry.seq:>7}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}[/dim]"
-            f"  [bold]{escape(entry.event)}[/bold]{about}",
+            f"[dim]{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}[/dim]{about}{named}"
+            f"  {escape(printable(sentence(entry)))}  [dim]{escape(entry.event)} {entry.seq}[/dim]",
             soft_wrap=True,
         )
-        for key, value in entry.data.items():
-            if value not in ([], None) and not (about_one and key in SKIPPED_FIELDS):
-                console.print(f"{'':35}[dim]{escape(key)}[/dim] {escape(_plain(value))}", soft_wrap=True)
         shown += 1
     return shown
 
 
-def _plain(value: JsonValue) -> str:
-    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else str(value)
+def _show_stories(stories: Iterable[Story], console: Console, zone: tzinfo) -> int:
+    """Print documents for people, each with what happened to it; return how many there were."""
+    shown = 0
+    for story in stories:
+        if shown:
+            console.print()
+        name, folder = printable(story.name or "-"), printable(story.folder or "-")
+        outcome = story.outcome.replace("_", " ")
+        console.print(
+            f"[bold]{escape(name)}[/bold]  {escape(folder)}  [cyan]{escape(story.id)}[/cyan]  [bold]{outcome}[/bold]",
+            soft_wrap=True,
+        )
+        show_entries(story.entries, console, zone, about_one=True)
+        shown += 1
+    return shown
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey made visible: names of files are other people's text."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def expectation(text: str) -> tuple[int, str]:
@@ -183,19 +206,72 @@ def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -
 def show(
     config: ConfigOption = DEFAULT_CONFIG,
     directory: DirOption = None,
-    document: Annotated[str | None, typer.Option(metavar="ID", help="Only records about this document.")] = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="A document's ID, or its short form.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Documents whose file had this name; * and ? stand for others.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(metavar="SHA256", help="Documents whose original or sealed PDF has this digest.")
+    ] = None,
+    folder: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Documents of this folder.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Documents that ended so.")] = None,
+    archive_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Documents that were archived under this identifier.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Documents that were given this reason.")] = None,
     event: Annotated[str | None, typer.Option(metavar="NAME", help="Only records of this event.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only records from this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only records before this time, UTC.")] = None,
+    zone: ZoneOption = "UTC",
     json: JsonOption = False,
 ) -> None:
-    """Show the records of the audit trail, oldest first. Exits with 1 if there is none that fits."""
+    """Show what is on record. Exits with 1 if there is nothing that fits.
+
+    Asked for documents, it tells the story of each, with what became of it. Asked for a time or an event alone, it
+    shows the records of all documents, oldest first. Needs nothing but the trail's files.
+    """
     if directory is None:
         directory = audit_folder(load(config))
-    entries = read_records(directory, document=document, event=event, since=utc(since), until=utc(until))
+    question = Question(
+        document=document.strip().lower() if document else None,
+        name=name,
+        digest=digest.strip().lower() if digest else None,
+        folders=tuple(folder or ()),
+        outcome=outcome,
+        archive_id=archive_id,
+        reason=reason,
+        event=event,
+        since=utc(since),
+        until=utc(until),
+    )
     console = Console(highlight=False)
-    shown = _print_json(entries, console) if json else show_entries(entries, console)
+    times_in = time_zone(zone)
+    if question.is_about_documents:
+        stories = answer(directory, question)
+        if json:
+            shown = _print_json((entry for story in stories for entry in story.entries), console)
+        else:
+            shown = _show_stories(stories, console, times_in)
+    else:
+        entries = read_records(directory, event=event, since=question.since, until=question.until)
+        shown = _print_json(entries, console) if json else show_entries(entries, console, times_in)
+    if shown and not json:
+        console.print(f"[dim]Times are {escape(zone)}.[/dim]")
     raise typer.Exit(Exit.OK if shown else Exit.NO)
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return the time zone of that name.
+
+    Raises:
+        BadParameter: this system knows none.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise typer.BadParameter(f"there is no time zone {name!r} here", param_hint="--time-zone") from error
 
 
 def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:

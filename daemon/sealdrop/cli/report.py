@@ -5,10 +5,9 @@ import re
 import socket
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from rich.console import Console
@@ -17,7 +16,7 @@ from rich.markup import escape
 from sealdrop import __version__
 from sealdrop.audit.reading import read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app
-from sealdrop.cli.audit import DirOption, checked, trail_to_check, utc
+from sealdrop.cli.audit import DirOption, ZoneOption, checked, time_zone, trail_to_check, utc
 from sealdrop.cli.exits import Exit
 from sealdrop.config import NAME_PATTERN, load
 from sealdrop.daemon.startup import audit_folder
@@ -31,8 +30,6 @@ from sealdrop.report.export import (
     record_row,
 )
 from sealdrop.report.figures import Counts, ServiceTurns
-from sealdrop.report.html import to_html
-from sealdrop.report.pdf import to_pdf
 from sealdrop.report.period import Period, month_days
 from sealdrop.report.report import Annex, Report
 from sealdrop.report.walk import last_service_events, stories_of
@@ -91,9 +88,7 @@ def report(
     last: Annotated[datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="And its last day.")] = None,
     folder: FolderOption = None,
     language: Annotated[Language, typer.Option(help="What it is written in.")] = Language.EN,
-    zone: Annotated[
-        str, typer.Option("--time-zone", metavar="ZONE", help="Of its days and times: Europe/Paris.")
-    ] = "UTC",
+    zone: ZoneOption = "UTC",
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Where to put it.", file_okay=False, exists=True)
     ] = Path(),
@@ -109,6 +104,10 @@ def report(
     trail is whole. Needs nothing but the trail's files. Exits with 1 if the trail is not whole; the report is made all
     the same, and says so at its top.
     """
+    # Their libraries take long to load, and no other command needs them.
+    from sealdrop.report.html import to_html
+    from sealdrop.report.pdf import to_pdf
+
     period = _period(month, first, last, zone)
     folders = tuple(dict.fromkeys(folder or ()))
     for name in folders:
@@ -162,16 +161,7 @@ def _period(month: str | None, first: datetime | None, last: datetime | None, zo
         raise typer.BadParameter("give --month, or --from and --to")
     if days[1] < days[0]:
         raise typer.BadParameter("--to lies before --from")
-    return Period(*days, _zone(zone), zone)
-
-
-def _zone(name: str) -> tzinfo:
-    if name == "UTC":
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise typer.BadParameter(f"there is no time zone {name!r} here", param_hint="--time-zone") from error
+    return Period(*days, time_zone(zone), zone)
 
 
 def _paths(output: Path, period: Period, folders: tuple[str, ...]) -> tuple[Path, Path, Path]:

@@ -217,5 +217,5 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
 def _story(settings: Config, document: Document, console: Console) -> None:
     for key, value in _facts(document):
         console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
-    show_entries(_events(settings, document), console, about_one=True)
+    show_entries(_events(settings, document), console, UTC, about_one=True)
     console.print()
