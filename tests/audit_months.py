@@ -12,7 +12,7 @@ from typing import Any
 
 from sealdrop.audit.chain import link
 from sealdrop.events import EventName
-from sealdrop.model import GENESIS, AuditHead, AuditRecord, Event, Reason
+from sealdrop.model import GENESIS, AuditHead, AuditRecord, Event, Reason, end_of_day
 
 Happening = tuple[datetime, str | None, Event]
 
@@ -162,15 +162,30 @@ def month_happenings(
     return sorted(happenings, key=lambda each: each[0])
 
 
-def write_trail(directory: Path, happenings: Iterable[Happening], *, node: str = "seal-1") -> AuditHead:
-    """Write the chained records of what happened into day files; return the head."""
-    head = GENESIS
-    lines: dict[str, list[str]] = {}
-    for at, document, event in happenings:
-        record: AuditRecord = link(head, at, document, event, node=node)
-        lines.setdefault(f"{record.at:%Y-%m-%d}.jsonl", []).append(record.line)
-        head = AuditHead(record.seq, record.hash, record.at)
+def write_trail(
+    directory: Path, happenings: Iterable[Happening], *, node: str = "seal-1", closes: bool = True
+) -> AuditHead:
+    """Write the chained records of what happened into day files, each closed when the next begins; return the head."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, day in lines.items():
-        (directory / name).write_text("\n".join(day) + "\n")
+    head, day, first_seq = GENESIS, list[str](), 1
+    for at, document, event in happenings:
+        if head.at is not None and at.date() > head.at.date():
+            said: dict[str, Any] = {"day": f"{head.at:%Y-%m-%d}", "first_seq": first_seq, "records": len(day)}
+            said["closed_at"] = at.isoformat()
+            if closes:
+                closing = link(head, end_of_day(head.at), None, Event(EventName.DAY_CLOSED, said), node=node)
+                day.append(closing.line)
+                head = AuditHead(closing.seq, closing.hash, closing.at)
+            _write_day(directory, head, day)
+            first_seq = head.seq + 1
+        record: AuditRecord = link(head, at, document, event, node=node)
+        day.append(record.line)
+        head = AuditHead(record.seq, record.hash, record.at)
+    _write_day(directory, head, day)
     return head
+
+
+def _write_day(directory: Path, head: AuditHead, day: list[str]) -> None:
+    if head.at is not None:
+        (directory / f"{head.at:%Y-%m-%d}.jsonl").write_text("\n".join(day) + "\n")
+    day.clear()

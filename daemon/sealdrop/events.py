@@ -9,6 +9,7 @@ class EventName(StrEnum):
     # On record in the audit trail, and logged.
     SERVICE_STARTED = "service_started"
     SERVICE_STOPPED = "service_stopped"
+    DAY_CLOSED = "day_closed"
     DOCUMENT_RECEIVED = "document_received"
     DOCUMENT_VALIDATED = "document_validated"
     DOCUMENT_REJECTED = "document_rejected"

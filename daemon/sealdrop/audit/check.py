@@ -11,7 +11,10 @@ it. What is found, and how:
 6. a removal, a gap, a missing day: a ``seq`` is left out;
 7. a replacement: ``prev`` is not the hash of the record before;
 8. a record that is earlier than the one before it;
-9. a cut-off tail, or a chain rewritten from some point on: a record that was noted elsewhere is not there, or has
+9. a day that was not closed: ``day_closed`` is the last record of its file, of the day's last microsecond, and says
+   with which record the file begins and how many there are. Older trails have none: from the first one on, each day
+   that is followed by another must have it;
+10. a cut-off tail, or a chain rewritten from some point on: a record that was noted elsewhere is not there, or has
    another hash. The files alone cannot tell.
 
 After a problem the walk goes on from what it finds, so that a fault is reported where it is, and later ones too.
@@ -33,6 +36,8 @@ from sealdrop.errors import Fatal
 from sealdrop.model import GENESIS, AuditHead
 
 LISTED_AT_MOST = 100
+_CLOSE = "day_closed"
+_LAST_MOMENT = "T23:59:59.999999+00:00"
 
 
 class ProblemKind(StrEnum):
@@ -50,6 +55,9 @@ class ProblemKind(StrEnum):
     MISSING = "missing"
     BROKEN_LINK = "broken_link"
     TIME_BACKWARDS = "time_backwards"
+    WRONG_CLOSE = "wrong_close"
+    AFTER_CLOSE = "after_close"
+    NOT_CLOSED = "not_closed"
     CUT_OFF = "cut_off"
     REWRITTEN = "rewritten"
 
@@ -128,6 +136,9 @@ class _Walk:
         self._due_hash = GENESIS.hash
         self._unsure = 0  # lines since then that may each be a damaged record, or something put in between
         self._file_before: str | None = None
+        self._closes = False  # whether a day was closed by now
+        self._closed = True  # whether the newest day was, or need not be
+        self._first_in_file: int | None = None
 
     def problem(self, kind: ProblemKind, file: str | None, line: int | None, text: str) -> None:
         """Count a fault, and list it if there is room."""
@@ -138,6 +149,11 @@ class _Walk:
     def file(self, path: Path) -> None:
         """Walk along one day's file."""
         number = 0
+        if self._closes and not self._closed:
+            text = f"the day ends without the record that closes it, and {path.name} follows"
+            self.problem(ProblemKind.NOT_CLOSED, self._file_before, None, text)
+        self._closed = False
+        self._first_in_file = None
         try:
             for number, line in reading.lines(path):
                 self._line(path.name, number, line)
@@ -182,7 +198,29 @@ class _Walk:
         if entry.at.date() != reading.day_of(file):
             text = f"record {entry.seq} is of {entry.at.date()} and stands in another day's file"
             self.problem(ProblemKind.WRONG_DAY, file, number, text)
+        self._close(entry, file, number)
         self._place(entry)
+
+    def _close(self, entry: TrailEntry, file: str, number: int) -> None:
+        """Judge a record by whether its day was closed before it, and one that closes a day by what it says."""
+        self._first_in_file = self._first_in_file or entry.seq
+        if self._closed:
+            text = f"record {entry.seq} stands behind the one that closed its day"
+            self.problem(ProblemKind.AFTER_CLOSE, file, number, text)
+        if entry.event != _CLOSE or entry.document is not None:
+            return
+        self._closes = self._closed = True
+        said = {"day": file.removesuffix(".jsonl"), "first_seq": self._first_in_file, "records": number - 1}
+        wrong = [
+            f"{name} {entry.data.get(name)!r}, not {value!r}"
+            for name, value in said.items()
+            if entry.data.get(name) != value
+        ]
+        if not entry.at.isoformat().endswith(_LAST_MOMENT):
+            wrong.append(f"it is of {_shown(entry.at)}, not of the day's last moment")
+        if wrong:
+            text = f"record {entry.seq} closes its day, but says something else than what is there: {'; '.join(wrong)}"
+            self.problem(ProblemKind.WRONG_CLOSE, file, number, text)
 
     def _doubt(self, kind: ProblemKind, file: str, number: int, text: str) -> None:
         self.problem(kind, file, number, text)

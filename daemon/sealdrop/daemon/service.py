@@ -49,6 +49,7 @@ from sealdrop.spool import Spool
 
 LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
 TRAIL_STOP_S = 10.0
+DAY_S = 60.0  # between two looks whether a day is over that nothing has closed yet
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
 # Where the documents of a state are written, each with a worker of its own: one that is full does not hold up another.
 OUTLETS = {State.VERIFIED: "outbound", State.REJECTED: "rejected", State.FAILED: "failed"}
@@ -136,6 +137,7 @@ class Daemon:
         self._make_workers()
         for worker in self._workers():
             worker.start()
+        self._schedule.every(DAY_S, self._close_day, name="day")
         self._schedule.every(WISHES_S, self._look_for_wishes, name="wishes")
         self._schedule.start()
         self._clock_watch.start()
@@ -258,6 +260,12 @@ class Daemon:
                 self._wake_all(State.RETRYING)
         except Retryable:
             return  # the pumps look by themselves, if less often
+
+    def _close_day(self) -> None:
+        """Close a day that is over, if nothing happened since that would have closed it."""
+        with suppress(Retryable):  # whatever is put on record next closes it
+            if self._ledger.close_day() is not None:
+                self._trail_writer.wake()
 
     def _wake_all(self, state: State) -> None:
         for pump, *_ in self._waiting_for[state]:

@@ -260,6 +260,8 @@ chain = Table(
     Column("flushed_seq", BigInteger, nullable=False),
     Column("flushed_hash", String, nullable=False),
     Column("flushed_at", Moment),
+    # The first record of the head's day; unknown on the day on which an older sealdrop wrote last.
+    Column("day_first_seq", BigInteger),
 )
 
 # Records that are not yet known to be in the files.
@@ -294,15 +296,16 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
+    """Documents can have a sender's wishes, be held, and leave files that are removed in time; days are closed."""
     _add_columns(connection, "wishes", "hold", "kept_until")
+    _add_columns(connection, "day_first_seq", table=chain)
     _KEPT_INDEX.create(connection)
 
 
-def _add_columns(connection: Connection, *columns: str) -> None:
+def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:
     for column in columns:
-        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+        definition = CreateColumn(table.c[column]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.

@@ -74,6 +74,7 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = MappingProxyType(
     {
         EventName.SERVICE_STARTED: lambda data: f"The service started, version {_of(data, 'version')}",
         EventName.SERVICE_STOPPED: lambda _: "The service stopped, as it was asked to",
+        EventName.DAY_CLOSED: lambda data: f"The day was closed, with {_of(data, 'records')} records before this one",
         EventName.DOCUMENT_RECEIVED: _received,
         EventName.DOCUMENT_VALIDATED: _validated,
         EventName.DOCUMENT_REJECTED: lambda data: f"Rejected, nothing was sent. {_because(data)}",
