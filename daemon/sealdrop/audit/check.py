@@ -21,6 +21,7 @@ After a problem the walk goes on from what it finds, so that a fault is reported
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,7 @@ from sealdrop.errors import Fatal
 from sealdrop.model import GENESIS, AuditHead
 
 LISTED_AT_MOST = 100
+_PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 _CLOSE = "day_closed"
 _LAST_MOMENT = "T23:59:59.999999+00:00"
 
@@ -254,9 +256,28 @@ def _proper(content: dict[str, Any]) -> tuple[bytes, str]:
     """Return the one spelling that a record with that content has, and the one hash."""
     try:
         hashed = {name: value for name, value in content.items() if name != "hash"}
-        return rfc8785.dumps(content), hashlib.sha256(rfc8785.dumps(hashed)).hexdigest()
+        spell = _spell_plain if _is_plain(content) else rfc8785.dumps
+        return spell(content), hashlib.sha256(spell(hashed)).hexdigest()
     except (ValueError, RecursionError):
         return b"", ""  # no record has such content
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether RFC 8785 spells a value as the standard library does, which is five times as fast.
+
+    It differs in how numbers with a fraction are written, and in the order of names beyond the basic plane.
+    """
+    match value:
+        case dict():
+            return all(name.isascii() and _is_plain(each) for name, each in value.items())
+        case list():
+            return all(map(_is_plain, value))
+        case _:
+            return not isinstance(value, float)
+
+
+def _spell_plain(value: object) -> bytes:
+    return _PLAIN.encode(value).encode()
 
 
 def _shown(at: datetime) -> str:

@@ -169,7 +169,7 @@ def parse(line: bytes, file: str, number: int) -> tuple[TrailEntry, dict[str, An
             "and while the daemon writes, verifying again shows the whole line"
         )
     try:
-        content = json.loads(line.decode(), parse_int=_number, parse_constant=_refuse)
+        content = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise NotARecordError(f"the line is not JSON: {error}") from error
     match content:
@@ -214,3 +214,7 @@ def _number(text: str) -> int | float:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+# Made once: making it for each line took as long as reading the line.
+_DECODER = json.JSONDecoder(parse_int=_number, parse_constant=_refuse)
