@@ -6,14 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from command import sealdrop
 from running import Running, drop, quicken, running_daemon, running_service
+from sealdrop.report.schemas import RECORDED
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
 
+DOCS = Path(__file__).parents[3] / "docs"
 COMMANDS = ["run", "sandbox", "status", "verify", "audit verify", "audit show", "audit export", "audit report", "demo"]
 
 
@@ -162,6 +165,15 @@ def test_an_auditor_needs_nothing_but_the_files(trail: Path, tmp_path: Path) -> 
     assert again.code == 2, "what is there is not overwritten"
     assert sealdrop(*report, "--replace").code == 0
     assert sealdrop("audit", "report", "--dir", trail, "--month", "november").code == 2
+
+
+def test_what_is_on_record_fits_the_published_schema(trail: Path) -> None:
+    """Every record of a real run is valid, and has no field that the schema does not name."""
+    validator = jsonschema.Draft202012Validator(json.loads((DOCS / "schemas" / "audit-record.schema.json").read_text()))
+    for record in [json.loads(line) for path in trail.iterdir() for line in path.read_text().splitlines()]:
+        validator.validate(record)
+        always, sometimes = RECORDED[record["event"]]
+        assert set(record["data"]) <= {*always, *sometimes}
 
 
 def _stories(trail: Path, *asked: str) -> list[list[dict[str, Any]]]:
