@@ -10,6 +10,7 @@ class EventName(StrEnum):
     SERVICE_STARTED = "service_started"
     CONFIGURATION_RELOADED = "configuration_reloaded"
     SERVICE_STOPPED = "service_stopped"
+    DAY_CLOSED = "day_closed"
     DOCUMENT_RECEIVED = "document_received"
     DOCUMENT_VALIDATED = "document_validated"
     DOCUMENT_REJECTED = "document_rejected"

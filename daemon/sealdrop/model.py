@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NewType
@@ -603,7 +603,22 @@ class AuditRecord:
     line: str
 
 
+def end_of_day(moment: datetime) -> datetime:
+    """Return the last microsecond of the UTC day of ``moment``: that of the record which closes it, and of no other."""
+    return moment.astimezone(UTC).replace(hour=23, minute=59, second=59, microsecond=999_999)
+
+
 GENESIS = AuditHead(seq=0, hash="0" * 64)
+
+
+def moment_after(head: AuditHead, at: datetime) -> datetime:
+    """Return when the record after ``head`` is, if it is made at ``at``.
+
+    Never earlier than ``head``, whatever became of the clock; and never the last microsecond of a day, which is that of
+    its closing: what would be then, or comes with the clock set back after a day was closed, is the next day's first.
+    """
+    moment = at.astimezone(UTC) if head.at is None else max(at.astimezone(UTC), head.at)
+    return moment + timedelta(microseconds=1) if moment == end_of_day(moment) else moment
 
 
 def new_document_id(now: datetime) -> DocumentId:

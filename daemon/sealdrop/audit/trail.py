@@ -2,7 +2,8 @@
 
 Rules:
 
-- A record stands in the file of the day of its own ``at``. Days only go forward, so only the newest file grows.
+- A record stands in the file of the day of its own ``at``. Days only go forward, so only the newest file grows, and
+  that only until the record that closes its day.
 - Appending is idempotent: what is given starts somewhere in the files, or at their end; from there on, what the files
   hold must be the beginning of what is given. The rest is then there, durably. Recovery after a crash is the same
   call with the same records.
@@ -29,7 +30,7 @@ from typing import BinaryIO, Self
 from sealdrop.audit import chain
 from sealdrop.durable import fsync_folder, make_folder
 from sealdrop.errors import Fatal, Retryable, TrailBroken
-from sealdrop.model import GENESIS, AuditHead, AuditRecord
+from sealdrop.model import GENESIS, AuditHead, AuditRecord, end_of_day
 
 _DAY_FILE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
 _CHUNK_BYTES = 1 << 16
@@ -168,6 +169,8 @@ class Trail:
             return 0
         _check_follows(first, self._head)
         if path == self._newest:
+            if self._head.at is not None and self._head.at == end_of_day(self._head.at):
+                raise TrailBroken(f"record {first.seq} belongs into {path}, and that day is closed: {_ADVICE}")
             return self._end
         if self._newest is not None and (path < self._newest or self._newest.stat().st_size != self._end):
             raise TrailBroken(f"record {first.seq} belongs into {path}, but {self._newest} has more in it: {_ADVICE}")

@@ -18,7 +18,7 @@ def skipped_trail() -> Finding:
 
 
 def judge_trail(config: Config, on_file: Callable[[Path], None]) -> Iterator[Finding]:
-    """Yield what the files prove. ``on_file`` is called with each before it is read: ten years of them take a while."""
+    """Yield what the files prove. ``on_file`` is called with each that was read: ten years of them take a while."""
     folder = config.service.audit_folder
     expected = _flushed(config)
     if not folder.exists():

@@ -51,7 +51,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; end the process with the exit code that fits."""
-    from sealdrop.cli import audit, check, demo, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
+    from sealdrop.cli import audit, check, demo, report, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
 
     # Whoever becomes another user (runuser, sudo) may leave us in a folder that this one may not enter: no child could
     # be started there.

@@ -265,5 +265,5 @@ def _times(document: Document, zone: tzinfo | None) -> Iterator[tuple[str, str]]
 def _story(settings: Config, document: Document, console: Console) -> None:
     for key, value in _facts(document, settings.service.zone()):
         console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
-    show_entries(_events(settings, document), console, about_one=True)
+    show_entries(_events(settings, document), console, UTC, about_one=True)
     console.print()

@@ -408,7 +408,11 @@ class AccountWorker:
             reason = standing.reason or Reason.SEALED_CONTENT_MISSING
             return self._recorder.give_up(document, State.FAILED, reason, detail)
         archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
-        fields = self._named(document) | {"sealed_sha256": document.sealed_sha256, "archive_ids": archive_ids}
+        fields = self._named(document) | {
+            "sealed_size_bytes": document.sealed_size_bytes,
+            "sealed_sha256": document.sealed_sha256,
+            "archive_ids": archive_ids,
+        }
         return self._recorder.move(document, State.SEALED, EventName.DOCUMENT_SEALED, fields)
 
     # What all of them share.

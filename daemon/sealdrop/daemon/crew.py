@@ -9,6 +9,7 @@ is in, writes down what became of it, and ends. Nothing waits for it but what mu
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from sealdrop.daemon.account import AccountWorker
@@ -32,6 +33,7 @@ from sealdrop.model import Document, State
 from sealdrop.schedule import Schedule
 
 LOCAL_LEASE_S = 600.0  # longer than a worker honestly needs for what it claims
+DAY_S = 60.0  # between two looks whether a day is over that nothing has closed yet
 WISHES_S = 2.0  # between two looks for what another program has written into the ledger
 PREDECESSOR_LOOK_S = 1.0
 BEAT_S = 5.0  # between two signs of life of the schedule
@@ -72,6 +74,7 @@ class Crew:
         for worker in self._workers():
             worker.start()
         self._every(WISHES_S, self._look_for_wishes, "wishes")
+        self._every(DAY_S, self._close_day, "day")
         self._sign_of_life()
         self._schedule.every(BEAT_S, self._sign_of_life, name="sign of life", alone=True)
         self._schedule.start()
@@ -154,6 +157,12 @@ class Crew:
                 self.wake_all(State.RETRYING)
         except Retryable:
             return  # the pumps look by themselves, if less often
+
+    def _close_day(self) -> None:
+        """Close a day that is over, if nothing happened since that would have closed it."""
+        with suppress(Retryable):  # whatever is put on record next closes it
+            if self._lasting.ledger.close_day() is not None:
+                self._lasting.on_record()
 
     # Making the workers.
 

@@ -71,6 +71,8 @@ class Recorder:
                 "name": document.name,
                 "size_bytes": document.size_bytes,
                 "sha256": document.sha256,
+                "level": document.level,
+                "archive": document.archive,
             }
             if document.companions:
                 fields["companions"] = {each.kind.value: each.sha256 for each in document.companions}

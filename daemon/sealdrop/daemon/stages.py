@@ -237,13 +237,15 @@ class LocalStages:
         self._tell_appearance(document, report)
         reason, detail = _failure(document, report)
         if reason is not None:
-            return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
+            step = self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
+            return _with_fields(step, _seal_fields(report)) if report.certificate is not None else step
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
             "level": report.level,
             "checks": len(report.checks),
             "sealed_sha256": document.sealed_sha256,
+            **_seal_fields(report),
         }
         return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
 
@@ -357,6 +359,31 @@ class LocalStages:
     def _companions(self, document: Document) -> Mapping[CompanionKind, Path]:
         """Return where the copies of what came with the document are, or are to be."""
         return {each.kind: self.spool.companion(document.id, each.kind) for each in document.companions}
+
+
+def _seal_fields(report: Verification) -> dict[str, JsonValue]:
+    """Return what goes on record of a seal itself, so that the audit trail alone says whose certificate made it."""
+    certificate = report.certificate
+    if certificate is None:
+        return {}
+    return {
+        "signed_at": report.signed_at.isoformat() if report.signed_at else None,
+        "certificate": {
+            "subject": certificate.subject,
+            "issuer": certificate.issuer,
+            "serial": certificate.serial,
+            "sha256": certificate.sha256,
+            "not_before": certificate.not_before.isoformat(),
+            "not_after": certificate.not_after.isoformat(),
+        },
+    }
+
+
+def _with_fields(step: Step, fields: dict[str, JsonValue]) -> Step:
+    """Return the step with more on record."""
+    if step.event is None:
+        return step
+    return replace(step, event=replace(step.event, fields={**step.event.fields, **fields}))
 
 
 def _failure(document: Document, report: Verification) -> tuple[Reason | None, str]:

@@ -2,6 +2,10 @@
 
 The chain's head is read when the transaction begins and put back when it ends, under the database's write lock. So
 the chain has neither gap nor fork, whatever number of threads or processes write.
+
+The first record of a day is preceded by one that closes the day before, ``day_closed``, in the same transaction: it is
+the last of that day's file, whenever it is written, and says how many there are. On the day on which an older sealdrop
+wrote last nobody knows that, and it stays open.
 """
 
 from collections import Counter
@@ -9,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sealdrop.errors import IllegalMove, LeaseLost
+from sealdrop.events import EventName
 from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, sent, tally
-from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move
+from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move, end_of_day, moment_after
 
 # Makes the record that follows a head: at a moment, about a document (or none), for an event.
 Link = Callable[[AuditHead, datetime, str | None, Event], AuditRecord]
@@ -30,7 +36,7 @@ _HELD = update(document).where(
     document.c.lease.is_not_distinct_from(bindparam("seen_lease")),
     document.c.retries == bindparam("seen_retries"),  # or a whole try may have come in between
 )
-_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at).with_for_update()
+_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at, chain.c.day_first_seq).with_for_update()
 _MOVE_HEAD = update(chain)
 _KEEP = insert(outbox)
 _COUNT = update(tally).where(tally.c.folder == bindparam("in_folder"), tally.c.state == bindparam("in_state"))
@@ -90,7 +96,8 @@ class Recording:
         self._kept: list[AuditRecord] = []
         self._tally: Counter[tuple[str, State]] = Counter()
         self._sent: dict[tuple[str, date], int] = {}
-        self._head = AuditHead(*connection.execute(_HEAD).one())
+        *head, self._day_first_seq = connection.execute(_HEAD).one()
+        self._head = AuditHead(*head)
 
     def make(self, step: Step) -> Document | LeaseLost:
         """Make the step and keep its record; if the document belongs to somebody else now, leave it as it is."""
@@ -121,7 +128,23 @@ class Recording:
 
     def note(self, event: Event) -> AuditRecord:
         """Keep a record that concerns no document, and return it."""
+        self.close_day()
         record = self._link(self._head, self._at, None, event)
+        self._keep(record)
+        return record
+
+    def close_day(self) -> AuditRecord | None:
+        """Keep the record that closes the head's day, if that is over and not closed yet; return it."""
+        head, first_seq = self._head, self._day_first_seq
+        if head.at is None or first_seq is None or not is_over(head, self._at):
+            return None
+        fields: dict[str, JsonValue] = {
+            "day": f"{head.at:%Y-%m-%d}",
+            "first_seq": first_seq,
+            "records": head.seq + 1 - first_seq,
+            "closed_at": self._at.isoformat(),
+        }
+        record = self._link(head, end_of_day(head.at), None, Event(EventName.DAY_CLOSED, fields))
         self._keep(record)
         return record
 
@@ -130,7 +153,12 @@ class Recording:
         if self._kept:
             rows = [{"seq": kept.seq, "at": kept.at, "hash": kept.hash, "line": kept.line} for kept in self._kept]
             self._connection.execute(_KEEP, rows)
-            head = {"head_seq": self._head.seq, "head_hash": self._head.hash, "head_at": self._head.at}
+            head: dict[str, object] = {
+                "head_seq": self._head.seq,
+                "head_hash": self._head.hash,
+                "head_at": self._head.at,
+            }
+            head["day_first_seq"] = self._day_first_seq
             self._connection.execute(_MOVE_HEAD, head)
         for (folder, state), change in self._tally.items():
             if change == 0:
@@ -156,11 +184,23 @@ class Recording:
 
     def _next(self, document_id: str, event: Event | None) -> AuditRecord | None:
         """Return the record that comes next, if it is kept."""
-        return None if event is None else self._link(self._head, self._at, document_id, event)
+        if event is None:
+            return None
+        self.close_day()
+        return self._link(self._head, self._at, document_id, event)
 
     def _keep(self, record: AuditRecord) -> None:
+        if self._head.at is None or record.at.date() != self._head.at.date():
+            self._day_first_seq = record.seq
         self._head = AuditHead(record.seq, record.hash, record.at)
         self._kept.append(record)
+
+
+def is_over(head: AuditHead, at: datetime) -> bool:
+    """Return whether the day of ``head`` is over at ``at``, and not closed yet."""
+    if head.at is None or head.at == end_of_day(head.at):
+        return False
+    return moment_after(head, at).date() > head.at.date()
 
 
 def update_held(connection: Connection, seen: Document, values: Mapping[str, object]) -> bool:

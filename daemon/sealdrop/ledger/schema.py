@@ -288,6 +288,8 @@ chain = Table(
     Column("flushed_seq", BigInteger, nullable=False),
     Column("flushed_hash", String, nullable=False),
     Column("flushed_at", Moment),
+    # The first record of the head's day; unknown on the day on which an older sealdrop wrote last.
+    Column("day_first_seq", BigInteger),
 )
 
 # Records that are not yet known to be in the files.
@@ -322,17 +324,18 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have companions, wishes, visible seals, holds, originals that are kept, and files to remove."""
+    """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed."""
     _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
+    _add_columns(connection, "day_first_seq", table=chain)
     for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT, _FAILED_INDEX):
         index.create(connection)
     sent.create(connection)
 
 
-def _add_columns(connection: Connection, *columns: str) -> None:
+def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:
     for column in columns:
-        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+        definition = CreateColumn(table.c[column]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.

@@ -27,7 +27,7 @@ from sealdrop.errors import LeaseLost, TrailBroken
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
-from sealdrop.ledger.recording import Link, Ration, Recording, Step
+from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
 from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
@@ -112,6 +112,21 @@ class Ledger(LedgerReader):
         """
         with self._recording() as recording:
             return recording.note(event)
+
+    def close_day(self) -> AuditRecord | None:
+        """Put on record that the newest record's day is closed, if it is over and not closed yet; return the record.
+
+        Whatever else goes on record closes it too: this is for when nothing happens. Where there is nothing to close,
+        nothing is written.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Fatal: it cannot be trusted.
+        """
+        if not is_over(self.audit_head(), self._clock.now()):
+            return None
+        with self._recording() as recording:
+            return recording.close_day()
 
     def original_removed(self, documents: Collection[DocumentId]) -> None:
         """Take note that the originals of these documents are gone from inbound; see `originals_standing`.
