@@ -76,7 +76,7 @@ _SENTENCES: Mapping[str, Callable[[Data], str]] = MappingProxyType(
         EventName.SERVICE_STOPPED: lambda _: "The service stopped, as it was asked to",
         EventName.CONFIGURATION_RELOADED: lambda _: "The configuration was read anew",
         EventName.QUOTA_REACHED: lambda data: (
-            f"Folder {_of(data, 'folder')} has sent {_of(data, 'quota')} documents on {_of(data, 'day')}, as many as it may"
+            f"Folder {_of(data, 'folder')} has sent its {_of(data, 'quota')} documents of {_of(data, 'day')}"
         ),
         EventName.DAY_CLOSED: lambda data: f"The day was closed, with {_of(data, 'records')} records before this one",
         EventName.DOCUMENT_RECEIVED: _received,

@@ -1,7 +1,9 @@
 """Settings that are allowed and may not be meant."""
 
 import re
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,14 +17,14 @@ EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
 
 def _with(**changes: object) -> Config:
     """Return the example's configuration with some keys of its account or folder changed; ``table__key`` names one."""
-    content = load(EXAMPLE).model_dump(exclude={"source"})
+    content = tomllib.loads(EXAMPLE.read_text())
     for key, value in changes.items():
         *tables, last = key.split("__")
-        table = content
+        table: dict[str, Any] = content
         for each in tables:
-            table = table[each]
+            table = table.setdefault(each, {})
         table[last] = value
-    return Config.model_validate(content)
+    return Config.model_validate(content, context={"base": EXAMPLE.parent})
 
 
 def _doubts(config: Config) -> list[str]:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from documents import DIGEST
+from documents import DIGEST, FakeClock
 from intakes import CONFIG
 from running import KeptLog
 from sealdrop.config import load
 from sealdrop.daemon.companions import Beside, Companions
 from sealdrop.daemon.standing import Standing
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import CompanionKind, FileIdentity, Sha256
 from sealdrop.spool import Spool
@@ -30,7 +31,9 @@ def made(tmp_path: Path, no_ledger: Ledger) -> Callable[[str], Companions]:
         (tmp_path / "sealdrop.toml").write_text(CONFIG.format(service="", folder=keys))
         folder = load(tmp_path / "sealdrop.toml").folders["invoices"]
         spool = Spool(tmp_path / "spool")
-        return Companions(folder, spool, Standing(folder.inbound, spool, no_ledger, KeptLog()))
+        log = KeptLog()
+        troubles = Troubles("host", no_ledger, FakeClock(), log)
+        return Companions(folder, spool, Standing("invoices", folder.inbound, spool, no_ledger, troubles, log))
 
     return make
 
