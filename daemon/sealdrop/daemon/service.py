@@ -28,9 +28,11 @@ from sealdrop.daemon.recorder import Listener, Recorder, TrailWriter, one_line
 from sealdrop.daemon.reload import Reload, on_record
 from sealdrop.daemon.shifts import Shifts
 from sealdrop.daemon.startup import (
+    addresses,
     audit_folder,
     check_configuration,
     check_folders,
+    check_same_service,
     check_trail,
     check_waiting,
     ledger_path,
@@ -96,6 +98,7 @@ class Daemon:
             check_trail(trail, self._ledger)
             self._trail_writer.flush()
             check_waiting(config, self._ledger)
+            check_same_service(config, self._ledger)
             self._opened = opened.pop_all()
         self._recorder = Recorder(
             self._ledger, self._clock, log, on_stored=self._wake_next, on_record=self._trail_writer.wake
@@ -161,6 +164,7 @@ class Daemon:
         # The clock may have been wrong in the last run: what was put off until a future that it saw would wait for it.
         self._ledger.hasten(self._clock.now())
         self._troubles.clear()
+        self._ledger.keep_addresses(addresses(self.config))
         self._recorder.note(EventName.SERVICE_STARTED, version=__version__, **on_record(self.config))
         # Nothing is removed or claimed before the files have taken this record: they and the ledger do agree.
         self._trail_writer.flush()

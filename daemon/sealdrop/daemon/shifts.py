@@ -16,7 +16,7 @@ from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.progress import Progress, waiting
-from sealdrop.daemon.startup import check_configuration, check_folders, check_same_service, check_waiting
+from sealdrop.daemon.startup import addresses, check_configuration, check_folders, check_same_service, check_waiting
 from sealdrop.errors import ConfigurationError, Fatal, Retryable
 
 JOIN_S = 0.1  # between two looks whether the service is to stop
@@ -62,7 +62,7 @@ class Shifts:
 
     def _check(self, config: Config) -> None:
         check_waiting(config, self._lasting.ledger)
-        check_same_service(self.crew.config, config, self._lasting.ledger)
+        check_same_service(config, self._lasting.ledger)
 
     def _take_turns(self, means: Means, put_on_record: Callable[[], None]) -> bool:
         old = self.crew
@@ -82,6 +82,7 @@ class Shifts:
             try:
                 self._check(means.config)  # once more: the old crew has gone on meanwhile
                 self._check_unfinished(means.config)
+                self._lasting.ledger.keep_addresses(addresses(means.config))
                 put_on_record()
                 new = Crew(means, self._lasting, self._earlier)
             except BaseException:

@@ -117,8 +117,13 @@ def check_waiting(config: Config, ledger: Ledger) -> None:
     _refuse(config, documents_stranded(config, ledger))
 
 
-def check_same_service(old: Config, new: Config, ledger: Ledger) -> None:
-    """Pass if what was sent to SignAPI will be asked for where it was sent to.
+def addresses(config: Config) -> dict[str, str]:
+    """Return where each account's documents are sent."""
+    return {name: account.base_url for name, account in config.accounts.items()}
+
+
+def check_same_service(config: Config, ledger: Ledger) -> None:
+    """Pass if what was sent to SignAPI, by this run or an earlier one, will be asked for where it was sent to.
 
     Another service would say that it knows nothing of it, and it would be sent there as well, and sealed twice.
 
@@ -126,15 +131,16 @@ def check_same_service(old: Config, new: Config, ledger: Ledger) -> None:
         ConfigurationError: an account's address changes while documents of it are at SignAPI.
     """
     problems = []
-    for name in old.accounts.keys() & new.accounts.keys():
-        document = ledger.sent_for(name) if old.accounts[name].base_url != new.accounts[name].base_url else None
+    wanted = addresses(config)
+    for name, known in ledger.addresses().items():
+        document = ledger.sent_for(name) if wanted.get(name, known) != known else None
         if document is not None:
             problems.append(
-                f"accounts.{name}.base_url: documents were sent to {old.accounts[name].base_url} and are not back, "
+                f"accounts.{name}.base_url: documents were sent to {known} and are not back, "
                 f"{document} for one; let them come back first, or give the new address an account of its own"
             )
     if problems:
-        raise ConfigurationError(str(new.source), sorted(problems))
+        raise ConfigurationError(str(config.source), sorted(problems))
 
 
 def anchor_problems(config: Config, jail: Jail) -> Iterator[str]:

@@ -15,7 +15,7 @@ from sqlalchemy import Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, chain, document, sent, tally, trouble
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, address, chain, document, sent, tally, trouble
 from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
@@ -294,6 +294,16 @@ class LedgerReader:
         sent = (ACTIVE, document.c.account == account, document.c.state.in_(AT_SIGNAPI))
         with self._database.reading() as connection:
             return connection.scalars(select(document.c.id).where(*sent).limit(1)).first()
+
+    def addresses(self) -> Mapping[str, str]:
+        """Return where the documents of each account were sent so far, as far as that is known.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.reading() as connection:
+            return {row.account: row.base_url for row in connection.execute(select(address))}
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.

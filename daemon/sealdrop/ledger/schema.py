@@ -312,6 +312,14 @@ trouble = Table(
     Column("text", Text, nullable=False),
 )
 
+# Where each account's documents are sent: elsewhere nobody knows them, and they would be sent and sealed again.
+address = Table(
+    "address",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("base_url", Text, nullable=False),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
@@ -324,12 +332,16 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed."""
+    """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed.
+
+    It is known where each account's documents were sent.
+    """
     _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _add_columns(connection, "day_first_seq", table=chain)
     for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT, _FAILED_INDEX):
         index.create(connection)
     sent.create(connection)
+    address.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:

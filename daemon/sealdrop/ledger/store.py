@@ -13,7 +13,7 @@ Rules:
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -28,7 +28,7 @@ from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
 from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox, trouble
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
 __all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
@@ -305,6 +305,17 @@ class Ledger(LedgerReader):
             gone = gone.where(trouble.c.subject == subject)
         with self._database.writing() as connection:
             connection.execute(gone)
+
+    def keep_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Keep where the documents of each account are sent from now on; accounts that are not named stay as they are.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was kept.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.writing() as connection:
+            connection.execute(delete(address).where(address.c.account.in_(addresses)))
+            connection.execute(insert(address), [{"account": name, "base_url": url} for name, url in addresses.items()])
 
     def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
         """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.
