@@ -90,6 +90,8 @@ class Question:
 
 
 def _is_named(name: str, wanted: str) -> bool:
+    """Whether a document's name is meant, with its sub-folder or without; people do not remember capitals."""
+    wanted, name = wanted.casefold(), name.casefold()
     return any(each == wanted or fnmatchcase(each, wanted) for each in (name, name.rpartition("/")[2]))
 
 

@@ -119,7 +119,7 @@ _EN = Texts(
     folders="Folders",
     made="Made {at} on {host} by sealdrop {version}",
     trail_whole="The audit trail is whole",
-    trail_whole_text="{records} records in {files} files were checked: none was changed, removed, moved or put in.",
+    trail_whole_text="{records} records in {files} file(s) were checked: none was changed, removed, moved or put in.",
     trail_broken="THE AUDIT TRAIL IS NOT WHOLE",
     trail_broken_text="Problems found: {problems}; records checked: {records}. The figures below were counted from what is there, and "
     "prove nothing until it is known what happened.",
@@ -224,7 +224,7 @@ _FR = Texts(
     folders="Dossiers",
     made="Établi le {at} sur {host} par sealdrop {version}",
     trail_whole="Le journal d’audit est intact",
-    trail_whole_text="{records} enregistrements dans {files} fichiers ont été contrôlés : aucun n’a été modifié, supprimé, "
+    trail_whole_text="{records} enregistrements dans {files} fichier(s) ont été contrôlés : aucun n’a été modifié, supprimé, "
     "déplacé ni ajouté.",
     trail_broken="LE JOURNAL D’AUDIT N’EST PAS INTACT",
     trail_broken_text="Anomalies : {problems} ; enregistrements contrôlés : {records}. Les chiffres ci-dessous sont tirés de ce qui reste et "
