@@ -90,9 +90,10 @@ class Question:
 
 
 def _is_named(name: str, wanted: str) -> bool:
-    """Whether a document's name is meant, with its sub-folder or without; people do not remember capitals."""
-    wanted, name = wanted.casefold(), name.casefold()
-    return any(each == wanted or fnmatchcase(each, wanted) for each in (name, name.rpartition("/")[2]))
+    """Whether a document's name is meant, with its sub-folder or without; in a pattern capitals count for nothing."""
+    pattern = wanted.casefold()
+    names = (name, name.rpartition("/")[2])
+    return any(each == wanted or fnmatchcase(each.casefold(), pattern) for each in names)
 
 
 def answer(directory: Path, question: Question) -> Iterator[Story]:

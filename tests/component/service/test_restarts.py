@@ -224,7 +224,9 @@ def test_an_address_cannot_change_under_documents_that_were_sent(directory: Path
             running.wait_for(lambda: any(each.state is State.SEALING for each in running.documents.values()))
         good = sandbox.config_path.read_text()
         sandbox.config_path.write_text(good.replace("https://localhost", "https://127.0.0.1"))
-        with pytest.raises(ConfigurationError, match=r"accounts\.sandbox\.base_url: documents were sent to https://localho"):
+        with pytest.raises(
+            ConfigurationError, match=r"accounts\.sandbox\.base_url: documents were sent to https://localho"
+        ):
             Daemon(load(sandbox.config_path), KeptLog())
         sandbox.config_path.write_text(good)
         with running_daemon(sandbox.config_path):

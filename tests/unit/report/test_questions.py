@@ -40,8 +40,8 @@ def test_a_document_is_found_by_whatever_is_known_of_it(days: Path, outcome: Out
         {"document": story.id.rpartition("-")[2][:8]},
         {"name": story.name},
         {"name": (story.name or "").rpartition("/")[2]},
-        {"name": (story.name or "").upper()},
         {"name": f"*{(story.name or '').rpartition('/')[2][2:]}"},
+        {"name": f"*{(story.name or '').upper()}"},
         {"digest": story.sha256},
         {"outcome": outcome, "name": story.name},
     ]
