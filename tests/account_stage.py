@@ -15,6 +15,7 @@ from sealdrop.audit.chain import link
 from sealdrop.config import Config
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.duties import duties
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
@@ -117,6 +118,8 @@ class Stage:
         service: FakeService | None = None,
         ledger: type[Ledger] = Ledger,
         on_stored: Callable[[Document], None] = lambda _: None,
+        zone: str = "UTC",
+        **folder: object,
     ) -> None:
         self.clock = FakeClock()
         self.log = KeptLog()
@@ -128,7 +131,7 @@ class Stage:
         )
         config = Config.model_validate(
             {
-                "service": {"state_dir": tmp_path},
+                "service": {"state_dir": tmp_path, "time_zone": zone},
                 "accounts": {
                     "main": {
                         "base_url": "https://signapi.example",
@@ -141,6 +144,7 @@ class Stage:
                     "invoices": {
                         "account": "main",
                         **{key: tmp_path / key for key in ("inbound", "outbound", "rejected", "failed")},
+                        **folder,
                     }
                 },
             }
@@ -149,8 +153,9 @@ class Stage:
         self.recorder = Recorder(self.ledger, self.clock, self.log, on_stored=on_stored, on_record=lambda: None)
         troubles = Troubles("host", self.ledger, self.clock, self.log)
         self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
+        gate = Gate(config, self.recorder, self.clock, self.log)
         self.worker = AccountWorker(
-            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, self.clock, rng
+            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, gate, self.clock, rng
         )
         self.account = config.accounts["main"]
 

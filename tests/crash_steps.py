@@ -1,7 +1,7 @@
 """The durable steps as docs/crashes.md lists them, and the deaths that follow: each step, before and after it.
 
-``SEALDROP_TEST_STEPS=all`` has the making of each file in the rejected and failed folders tried, too, which is the same
-code as for outbound.
+``SEALDROP_TEST_STEPS=all`` has the making of each file in the rejected, failed and processed folders tried, too, which
+is the same code as for outbound.
 """
 
 import os
@@ -22,9 +22,12 @@ RUNS = {
     "A document that is turned away": "unfit",
     "A document whose seal does not pass": "failing",
     "A document that is tried again": "retried",
+    "A reload": "reload",
     "A stop": "stop",
     "Recovery": "recovery",
+    "Hours, quotas, and what is removed in time": "trouble",
     "A failed try": "trouble",
+    "Alerts and figures": "trouble",
 }
 _BRACES = re.compile(r"(.*)\{([^}]*)\}(.*)")
 
@@ -72,7 +75,7 @@ def deaths() -> list[Death]:
     for run, step, first in rows:
         if run == "trouble":
             continue
-        if not ALL and run in ("unfit", "failing"):
+        if not ALL and (run in ("unfit", "failing") or "out/processed/" in step):
             verb = step.partition(": ")[2].split()[0]
             if verb not in ("commit", "link", "mkdir"):
                 continue

@@ -22,13 +22,13 @@ LEASER = (
 )
 
 
-def until(condition: Callable[[], bool], what: object = "") -> None:
+def until(condition: Callable[[], bool], what: object = "", *, look_s: float = 0.02) -> None:
     """Return once the condition holds; look again and again, for nobody tells us."""
     deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"it did not come to that: {what() if callable(what) else what}")
-        pause.wait(0.02)
+        pause.wait(look_s)
 
 
 def mounted(*arguments: str | Path) -> None:

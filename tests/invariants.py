@@ -8,7 +8,8 @@ the answer must be an empty list.
    archiving is asked; nothing else was sealed or deposited.
 2. Each drop is one document in the ledger, over, in the state that was expected; the counts agree.
 3. Each has its sealed PDF, which begins with what was dropped, and a receipt that agrees with it, with the ledger and
-   with the sandbox; or its original with the reason for people and for programs.
+   with the sandbox, and its original in the processed folder where there is one; or its original with the reason for
+   people and for programs.
 4. No other file stands anywhere: not in the folders, inbound or spool, and no temporary or hidden name.
 5. The audit trail is whole, ends where the ledger says, and tells each document's story by the table of moves.
 """
@@ -58,6 +59,7 @@ STATES_AFTER: Mapping[str, frozenset[State]] = {
     EventName.ORIGINAL_FETCHED: frozenset({State.SUBMITTING}),
     EventName.RETRY_REFUSED: frozenset({State.FAILED}),
     EventName.DUPLICATE_RECOGNISED: frozenset({State.SEALING}),
+    EventName.ORIGINAL_KEPT: frozenset({State.DELIVERED}),
 }
 # Events that may find their document in the state in which they leave it; any other must move it.
 STAYING = frozenset(
@@ -66,6 +68,7 @@ STAYING = frozenset(
         EventName.SEAL_INTENDED,
         EventName.REMOTE_STATUS_CHANGED,
         EventName.ORIGINAL_RETURNED,
+        EventName.ORIGINAL_KEPT,
     }
 )
 # What every story holds exactly once, by its end.
@@ -101,7 +104,7 @@ class Drop:
     """A file that was dropped, and how it must end: ``name`` is the path below the folder's inbound.
 
     ``sealed`` and ``archived`` say whether a seal and a deposit were to be made; unless told, they follow from
-    ``state`` and the folder.
+    ``state`` and the folder. ``sidecar`` is what was dropped with it, if anything.
     """
 
     folder: str
@@ -110,6 +113,7 @@ class Drop:
     state: State = State.DELIVERED
     sealed: bool | None = None
     archived: bool | None = None
+    sidecar: bytes = b""
 
     @property
     def sha256(self) -> str:
@@ -195,8 +199,12 @@ def _ledger_problems(config: Config, drops: Sequence[Drop], documents: Sequence[
         if known[key] != due[key]:
             yield f"{known[key]} documents instead of {due[key]} of {key[0]}/{key[1]} ({key[2][:12]})"
     wanted = {drop.sha256: drop.state for drop in drops}
+    sidecars = {drop.sha256: sha256(drop.sidecar) if drop.sidecar else None for drop in drops}
     for document in documents:
         where = f"{document.id} ({document.name})"
+        asked = document.wishes.sha256 if document.wishes is not None else None
+        if asked != sidecars.get(document.sha256):
+            yield f"{where} has not the wishes of its sidecar: {document.wishes}"
         if document.state is not wanted.get(document.sha256):
             yield f"{where} is {document.state}: {document.reason} {document.reason_detail} {document.last_error}"
         if not is_over(document) or document.lease is not None or document.published_name is None:
@@ -229,8 +237,15 @@ def _file_problems(
     suffixes = ["", RECEIPT_SUFFIX] if delivered else ["", REASON_SUFFIX, REASON_TEXT_SUFFIX]
     if not delivered and document.sealed_sha256 is not None:
         suffixes.append(".sealed.pdf")
+    if not delivered and drop.sidecar:
+        suffixes.append(".json")
     pieces = [path.with_name(path.name + suffix) for suffix in suffixes]
     expected.update(pieces)
+    if delivered and folder.processed is not None:
+        kept = folder.processed / (document.kept_name or document.name)
+        expected.add(kept)
+        if kept.is_file() and kept.read_bytes() != drop.content:
+            yield f"{document.id} ({kept.name}): what was kept is not what was dropped"
     if not all(piece.is_file() for piece in pieces):
         return  # told as missing
     content = path.read_bytes()
@@ -241,7 +256,8 @@ def _file_problems(
         yield from _reason_problems(about, document, drop, pieces[1].read_bytes())
         if not pieces[2].read_text():
             yield f"{about}: the reason says nothing to people"
-        if content != drop.content:
+        came = pieces[-1].read_bytes() if drop.sidecar else b""
+        if (content, came) != (drop.content, drop.sidecar):
             yield f"{about}: what came back is not what was dropped"
     if document.sealed_sha256 is not None:
         standing = content if delivered else pieces[3].read_bytes()
@@ -331,19 +347,26 @@ def _trail_problems(config: Config, documents: Sequence[Document]) -> Iterator[s
         if entry.document is not None:
             stories[entry.document].append(entry)
     for document in documents:
-        yield from story_problems(document, stories.pop(document.id, []))
+        is_kept = config.folders[document.folder].processed is not None
+        yield from story_problems(document, stories.pop(document.id, []), is_kept=is_kept)
     for stray in stories:
         yield f"the audit trail tells of {stray}, which the ledger does not know"
 
 
-def story_problems(document: Document, story: Sequence[TrailEntry]) -> Iterator[str]:
-    """Follow the events by the table of moves, in all states in which they may have left the document."""
+def story_problems(document: Document, story: Sequence[TrailEntry], *, is_kept: bool = False) -> Iterator[str]:
+    """Follow the events by the table of moves, in all states in which they may have left the document.
+
+    ``is_kept`` says whether its folder has the originals of delivered documents kept.
+    """
     about = f"{document.id} ({document.name})"
     events = [entry.event for entry in story]
     if not story or (story[0].seq, story[-1].seq) != (document.first_seq, document.last_seq):
         yield f"{about}: the ledger knows of records {document.first_seq} to {document.last_seq}, the trail of {events}"
         return
-    if events[0] != EventName.DOCUMENT_RECEIVED or events[-1] != LAST.get(document.state):
+    last: str | None = LAST.get(document.state)
+    if is_kept and document.state is State.DELIVERED:
+        last = EventName.ORIGINAL_KEPT
+    if events[0] != EventName.DOCUMENT_RECEIVED or events[-1] != last:
         yield f"{about}: the story begins or ends in the wrong place: {events}"
     states = STATES_AFTER[EventName.DOCUMENT_RECEIVED]
     for event in events[1:]:

@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -39,6 +39,7 @@ LATE_S = 1.0  # how long after all is settled a last step may come
 TRIES = 8  # a step that depends on chance (a status that is seen in time, a new sub-folder of the spool) may be missed
 
 STARTED = "daemon.service.Daemon.start: commit service_started"
+RELOADED = "daemon.reload.Reload._put_on_record: commit configuration_reloaded"
 
 _CONFIG = """
 [service]
@@ -69,8 +70,10 @@ inbound = "in/dropped"
 outbound = "out/sealed"
 rejected = "out/rejected"
 failed = "out/failed"
+processed = "out/processed"
 sweep_s = 0.5
 settle_s = 0.2
+sidecar = "optional"
 
 [folders.only.seal]
 level = "PAdES_BASELINE_B"
@@ -83,8 +86,8 @@ archivers = ["{archiver}"]
 class Death:
     """A durable step and the form in which it is met; ``run`` is what is going on then.
 
-    ``first start`` of a new state directory, ``start``, ``stop``; ``good``, ``unfit`` or ``failing`` document,
-    or a ``retried`` one, which failed unsealed before; or ``recovery``, from the death ``after``.
+    ``first start`` of a new state directory, ``start``, ``reload``, ``stop``; ``good``, ``unfit`` or ``failing``
+    document, or a ``retried`` one, which failed unsealed before; or ``recovery``, from the death ``after``.
     """
 
     run: str
@@ -151,7 +154,7 @@ class Rounds:
             AssertionError: something does not hold, or the service does not come to an end of its work.
         """
         self.die(death)
-        if death.run in ("first start", "start"):
+        if death.run in ("first start", "start", "reload"):
             self.drop("good")  # what was left must not be in its way
         self.recover(str(death))
 
@@ -193,6 +196,13 @@ class Rounds:
         """End the service by a signal."""
         self._ended(self.nursery.end(number))
 
+    def reload(self) -> None:
+        """Have the running service read its configuration anew."""
+        assert self._service is not None
+        service = self._service
+        self.nursery.send(signal.SIGHUP)
+        self._wait_for(lambda: RELOADED in service.steps())
+
     def drop(self, kind: str) -> None:
         """Drop a document durably, as a careful program does: it must not be gone after a power cut."""
         self._number += 1
@@ -213,14 +223,17 @@ class Rounds:
         if not inbound.is_dir():  # the service has died before it came to that
             self.start()
             self._wait_for(inbound.is_dir)
+        new = replace(new, sidecar=b'{"reference": "round %d"}' % number)
         path = inbound / name
         path.parent.mkdir()
         _flush(inbound)
-        with path.open("wb") as file:
-            file.write(new.content)
-            file.flush()
-            os.fsync(file.fileno())
-        _flush(path.parent)
+        # The sidecar first: the folder does not require one.
+        for each, content in ((path.with_name(path.name + ".json"), new.sidecar), (path, new.content)):
+            with each.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            _flush(path.parent)
         self.drops.append(new)
 
     def try_again(self) -> None:
@@ -233,7 +246,7 @@ class Rounds:
         with Ledger.open(ledger_path(self.config), link=linked, clock=clock) as ledger:
             answer = ask_for_retry(failed.name, self.config, ledger, clock)
         assert answer.accepted, answer.text
-        self.drops[-1] = Drop(failed.folder, failed.name, failed.content)
+        self.drops[-1] = Drop(failed.folder, failed.name, failed.content, sidecar=failed.sidecar)
 
     def _reach(self, death: Death) -> None:
         """Let the service die at a step; some that depend on chance are tried again."""
@@ -264,6 +277,8 @@ class Rounds:
                 return self._last_death == (death.step, death.when)
             if death.run == "retried":
                 self.try_again()
+            elif death.run == "reload":
+                self.nursery.send(signal.SIGHUP)
             else:
                 self.drop(death.run)
         late = time.monotonic() + PATIENCE_S

@@ -41,6 +41,7 @@ _VARYING = (
     # What is tried again is given back like any that fails, and delivered like any that is good.
     (re.compile(r"(?<=out/failed/)(.*)retried\.pdf"), r"\1failing.pdf"),
     (re.compile(r"(?<=out/sealed/)(.*)retried\.pdf"), r"\1good.pdf"),
+    (re.compile(r"(?<=out/processed/)(.*)retried\.pdf"), r"\1good.pdf"),
 )
 
 
@@ -269,6 +270,8 @@ def _serve(order: dict[str, Any]) -> None:
             if later["do"] == "arm":
                 steps.arm(later["step"], later["when"])
                 os.write(answers, b'{"armed": true}\n')
+            elif later["do"] == "signal":
+                os.kill(os.getpid(), later["signal"])
             else:
                 os.kill(os.getpid(), later["signal"])
                 return
@@ -410,6 +413,10 @@ class Nursery:
         """Have the running service die at the next ``step``."""
         self._tell(do="arm", step=step, when=when)
         self._hear("armed", 60.0)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the running service a signal that does not end it."""
+        self._tell(do="signal", signal=number)
 
     def end(self, number: signal.Signals) -> int:
         """Send the running service a signal and return how it ended."""

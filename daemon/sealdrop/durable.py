@@ -75,12 +75,18 @@ def temporary_name(tag: str) -> str:
     return f"{TEMPORARY_PREFIX}{tag}{TEMPORARY_SUFFIX}"
 
 
-def tagged_name(name: str, tag: str, *, limit_bytes: int) -> str:
-    """Return the file name ``name`` with ``-tag`` before its ending, cut at a character to at most ``limit_bytes``."""
+def split_ending(name: str) -> tuple[str, str]:
+    """Return a file name's stem, and its ending with the dot; what is too long to be an ending belongs to the stem."""
     stem, dot, ending = name.rpartition(".")
     if not stem or len(ending.encode()) > ENDING_MAX_BYTES:
-        stem, dot, ending = name, "", ""
-    added = f"-{tag}{dot}{ending}"
+        return name, ""
+    return stem, dot + ending
+
+
+def tagged_name(name: str, tag: str, *, limit_bytes: int) -> str:
+    """Return the file name ``name`` with ``-tag`` before its ending, cut at a character to at most ``limit_bytes``."""
+    stem, ending = split_ending(name)
+    added = f"-{tag}{ending}"
     room_bytes = max(0, limit_bytes - len(added.encode()))
     return stem.encode()[:room_bytes].decode(errors="ignore") + added
 
@@ -142,14 +148,19 @@ def _share(fd: int, folder: Path, *, mode: int) -> None:
     """Give an open file or folder the group of ``folder``, and ``mode``.
 
     Where the group cannot be given, nothing is granted to the one that it has: that may be anybody's. Where the file
-    system has neither groups nor modes, nothing happens.
+    system has neither groups nor modes, nothing happens. What is right already is not asked for: our own unit forbids
+    to give files away and to set the set-group-ID bit, and both come from a parent that has that bit by themselves.
     """
-    try:
-        os.fchown(fd, -1, folder.stat().st_gid)
-    except OSError:
-        mode &= 0o700
-    # systemd's RestrictSUIDSGID= forbids to set the set-group-ID bit, which a new folder has from its parent anyway.
+    group = folder.stat().st_gid
+    if os.fstat(fd).st_gid != group:
+        try:
+            os.fchown(fd, -1, group)
+        except OSError:
+            mode &= 0o700
+    # systemd's RestrictSUIDSGID= refuses a mode with the set-group-ID bit, even to leave it as it is.
     for wanted in (mode, mode & 0o777):
+        if stat.S_IMODE(os.fstat(fd).st_mode) == wanted:
+            return
         try:
             os.fchmod(fd, wanted)
         except OSError:

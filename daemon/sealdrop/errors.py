@@ -12,6 +12,7 @@ The class decides the policy; nothing else does::
     |-- Unrecordable            what should go on record cannot be written down as given: nothing was committed
     `-- Fatal                   state on disk cannot be trusted: stop
         |-- IllegalMove         a document was about to make a move that the table does not allow
+        |-- TrailBroken         the audit trail's files and the ledger contradict each other
         `-- LedgerTooNew        a newer sealdrop wrote this ledger
     LeaseLost                   another worker owns the document now: drop this outcome
 
@@ -82,6 +83,10 @@ class Fatal(SealdropError):
 
 class IllegalMove(Fatal):
     """A document was about to make a move that is not in the table of moves."""
+
+
+class TrailBroken(Fatal):
+    """The audit trail's files and the ledger contradict each other, or a file holds what is no record."""
 
 
 class LedgerTooNew(Fatal):

@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NewType
@@ -142,8 +142,18 @@ class Reason(StrEnum):
     FILE_UNREADABLE = "FILE_UNREADABLE"
     FILE_CHANGED = "FILE_CHANGED"
     NAME_INVALID = "NAME_INVALID"
+    COMPANION_ALONE = "COMPANION_ALONE"
+    OWN_RECORD = "OWN_RECORD"
+    # What came with it from its sender, or did not come.
+    CHECKSUM_INVALID = "CHECKSUM_INVALID"
+    CHECKSUM_MISMATCH = "CHECKSUM_MISMATCH"
+    CHECKSUM_MISSING = "CHECKSUM_MISSING"
+    SIDECAR_INVALID = "SIDECAR_INVALID"
+    SIDECAR_MISSING = "SIDECAR_MISSING"
     # The same content was dropped before.
     DUPLICATE = "DUPLICATE"
+    # The folder's visible seal has no room on the page where it should stand.
+    SEAL_OFF_PAGE = "SEAL_OFF_PAGE"
     # What became of it at the service.
     SEAL_REFUSED = "SEAL_REFUSED"
     SEAL_FAILED = "SEAL_FAILED"
@@ -164,6 +174,7 @@ class Reason(StrEnum):
     SEAL_LEVEL = "SEAL_LEVEL"
     SEAL_TIME = "SEAL_TIME"
     SEAL_LATER_CHANGES = "SEAL_LATER_CHANGES"
+    SEAL_APPEARANCE = "SEAL_APPEARANCE"
     ARCHIVE_ID_MISSING = "ARCHIVE_ID_MISSING"
 
 
@@ -202,11 +213,29 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class PageArea:
+    """The part of a page that is seen, in the page's own coordinates (user space, ISO 32000-1, 8.3.2.3).
+
+    ``page`` counts from 1. A reader shows the page turned clockwise by ``rotation`` degrees: 0, 90, 180 or 270. A unit
+    is ``user_unit`` points long.
+    """
+
+    page: int
+    left: float
+    bottom: float
+    width: float
+    height: float
+    rotation: int = 0
+    user_unit: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """Whether a PDF may be sealed, and why.
 
     With ``REJECT``, ``cause`` is the one reason. ``warnings`` go into the receipt; ``notes`` are there for the
     curious. ``pages`` is 0 where the page tree could not be read; ``signatures`` counts the filled signature fields.
+    ``seal_page`` is the page on which a visible seal should stand; None where none should, or there is no such page.
     """
 
     verdict: Verdict
@@ -216,6 +245,52 @@ class Inspection:
     pages: int = 0
     signatures: int = 0
     pdf_version: str = ""
+    seal_page: PageArea | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlace:
+    """Where a visible seal lies: a rectangle on a page, counted from 1, in the page's own coordinates."""
+
+    page: int
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
+@dataclass(frozen=True, slots=True)
+class StampLine:
+    """A line of text in a visible seal.
+
+    ``text`` may hold what only the moment of sending knows, as ``{date}`` or ``{time}``. ``x`` and ``y`` are where its
+    baseline begins, in pixels of the image, from the service's origin.
+    """
+
+    text: str
+    color: int
+    font: str
+    font_size: int
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """The visible seal that is asked for, settled when the document was validated.
+
+    It should lie at ``place``, for which the service is told ``x`` and ``y``, in its own units. ``image`` is a file,
+    of that many pixels; None means a white one. Before it is sent it is turned counter-clockwise by ``turn`` degrees.
+    """
+
+    place: SealPlace
+    x: float
+    y: float
+    image: str | None
+    width_px: int
+    height_px: int
+    turn: int = 0
+    lines: tuple[StampLine, ...] = ()
 
 
 class CheckName(StrEnum):
@@ -234,13 +309,18 @@ class CheckName(StrEnum):
     LEVEL = "level"
     SIGNING_TIME = "signing_time"
     LATER_REVISIONS = "later_revisions"
+    APPEARANCE = "appearance"
     ARCHIVE_ID = "archive_id"
 
 
 class CheckOutcome(StrEnum):
-    """How a check ended; anything but ``PASSED`` and ``NOT_ASKED`` keeps the document from being published."""
+    """How a check ended; only with ``PASSED``, ``WARNED`` and ``NOT_ASKED`` may the document be published.
+
+    ``WARNED`` is passed, with something that an administrator should look into.
+    """
 
     PASSED = "passed"
+    WARNED = "warned"
     FAILED = "failed"
     NOT_ASKED = "not_asked"
     NOT_REACHED = "not_reached"
@@ -261,6 +341,7 @@ CHECK_REASONS: Mapping[CheckName, Reason] = MappingProxyType(
         CheckName.LEVEL: Reason.SEAL_LEVEL,
         CheckName.SIGNING_TIME: Reason.SEAL_TIME,
         CheckName.LATER_REVISIONS: Reason.SEAL_LATER_CHANGES,
+        CheckName.APPEARANCE: Reason.SEAL_APPEARANCE,
         CheckName.ARCHIVE_ID: Reason.ARCHIVE_ID_MISSING,
     }
 )
@@ -310,7 +391,7 @@ class Verification:
     @property
     def first_failure(self) -> Check | None:
         """The first check that stands in the way of publishing, or None."""
-        good = (CheckOutcome.PASSED, CheckOutcome.NOT_ASKED)
+        good = (CheckOutcome.PASSED, CheckOutcome.WARNED, CheckOutcome.NOT_ASKED)
         return next((check for check in self.checks if check.outcome not in good), None)
 
 
@@ -355,6 +436,35 @@ class Hold(StrEnum):
     QUOTA = "quota"  # the folder's daily quota is used up
 
 
+class CompanionKind(StrEnum):
+    """A file that a producer puts beside a document, to go with it."""
+
+    SIDECAR = "sidecar"
+    CHECKSUM = "checksum"
+
+    @property
+    def suffix(self) -> str:
+        """What is added to the document's name."""
+        return ".json" if self is CompanionKind.SIDECAR else ".sha256"
+
+
+@dataclass(frozen=True, slots=True)
+class Companion:
+    """A companion that was taken over with its document."""
+
+    kind: CompanionKind
+    identity: FileIdentity
+    sha256: Sha256
+
+
+@dataclass(frozen=True, slots=True)
+class CompanionFault:
+    """What is wrong with a companion's content; ``may_be_unfinished`` if somebody may still be writing it."""
+
+    detail: str
+    may_be_unfinished: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """What a document's sender asked for in its sidecar, within what the folder allows.
@@ -382,9 +492,11 @@ class Document:
     and ``archive`` are what was asked of the folder when the document was dropped. ``retries`` counts the times that
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
-    one's name. ``wishes`` are its sender's; ``hold`` says why it waits on purpose; ``kept_until`` is when what it left
-    in the processed, rejected or failed folder may be removed. ``first_seq`` and ``last_seq`` are its first and newest
-    record in the audit trail.
+    one's name. ``companions`` are the files that were taken over with it, ``wishes`` what its sidecar asks for, None if
+    there is none that can be understood. ``stamp`` is its visible seal, None where that is not settled or there is
+    none. ``hold`` says why it waits on purpose; ``kept_until`` is when what it left in the processed, rejected or
+    failed folder may be removed, ``expired_at`` when that was decided; ``kept_name`` is the name of its original in the
+    processed folder. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
     id: DocumentId
@@ -420,9 +532,13 @@ class Document:
     retries: int = 0
     suspect: bool = False
     duplicate_of: Earlier | None = None
+    companions: tuple[Companion, ...] = ()
+    stamp: Stamp | None = None
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None
+    kept_name: str | None = None
+    expired_at: datetime | None = None
     first_seq: int | None = None
     last_seq: int | None = None
 
@@ -430,6 +546,22 @@ class Document:
     def short_id(self) -> str:
         """The part of the ID that is used in file names: 8 hexadecimal digits."""
         return self.id.rpartition("-")[2][:8]
+
+
+class AlertKind(StrEnum):
+    """What somebody can be told of by e-mail or webhook; each kind can be switched off (docs/alerts.md)."""
+
+    DOCUMENT_FAILED = "document_failed"
+    DOCUMENT_LATE = "document_late"
+    DOCUMENT_STUCK = "document_stuck"
+    SIGNAPI_UNREACHABLE = "signapi_unreachable"
+    FOLDER_UNAVAILABLE = "folder_unavailable"
+    ORIGINALS_STAY = "originals_stay"
+    DISK_LOW = "disk_low"
+    CERTIFICATE_EXPIRING = "certificate_expiring"
+    AUDIT_BROKEN = "audit_broken"
+    UNCLEAN_STOP = "unclean_stop"
+    SERVICE_BROKEN = "service_broken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,7 +603,22 @@ class AuditRecord:
     line: str
 
 
+def end_of_day(moment: datetime) -> datetime:
+    """Return the last microsecond of the UTC day of ``moment``: that of the record which closes it, and of no other."""
+    return moment.astimezone(UTC).replace(hour=23, minute=59, second=59, microsecond=999_999)
+
+
 GENESIS = AuditHead(seq=0, hash="0" * 64)
+
+
+def moment_after(head: AuditHead, at: datetime) -> datetime:
+    """Return when the record after ``head`` is, if it is made at ``at``.
+
+    Never earlier than ``head``, whatever became of the clock; and never the last microsecond of a day, which is that of
+    its closing: what would be then, or comes with the clock set back after a day was closed, is the next day's first.
+    """
+    moment = at.astimezone(UTC) if head.at is None else max(at.astimezone(UTC), head.at)
+    return moment + timedelta(microseconds=1) if moment == end_of_day(moment) else moment
 
 
 def new_document_id(now: datetime) -> DocumentId:

@@ -17,6 +17,7 @@ from sealdrop.errors import SealdropError
 from sealdrop.model import (
     ArchiveId,
     CheckName,
+    CompanionKind,
     Document,
     DocumentId,
     Earlier,
@@ -27,6 +28,7 @@ from sealdrop.model import (
     RequestId,
     SealCertificate,
     SealLevel,
+    SealPlace,
     Sha256,
     State,
     Timestamp,
@@ -36,6 +38,9 @@ from sealdrop.model import (
 RECEIPT_SUFFIX = ".receipt.json"
 REASON_SUFFIX = ".reason.json"
 REASON_TEXT_SUFFIX = ".reason.txt"
+
+OLDER_VERSION = 2  # of a receipt, that is read too
+_SINCE = frozenset({"sidecar", "checksum"})  # which it does not have
 
 
 class NotAReceipt(SealdropError):
@@ -66,13 +71,33 @@ class RemoteFacts(_Record):
 
 
 class SealFacts(_Record):
-    """The seal, as found in the PDF."""
+    """The seal, as found in the PDF; ``place`` is where it should be seen, None if it is invisible."""
 
     level_asked: SealLevel
     level_found: SealLevel
     signed_at: datetime | None
     certificate: SealCertificate
     timestamps: tuple[Timestamp, ...]
+    place: SealPlace | None
+
+
+class SidecarFacts(_Record):
+    """What the sender asked for in a sidecar, whose own SHA-256 this is; it was granted, or the document rejected.
+
+    ``keywords`` came to the folder's own, ``archivers`` in place of the folder's.
+    """
+
+    sha256: Sha256 = Field(pattern="^[0-9a-f]{64}$")
+    reference: str | None
+    keywords: tuple[str, ...]
+    archivers: tuple[str, ...] | None
+    seal_text: tuple[str, ...]
+
+
+class ChecksumFacts(_Record):
+    """The producer's checksum file that came with a document, whose own SHA-256 this is."""
+
+    sha256: Sha256 = Field(pattern="^[0-9a-f]{64}$")
 
 
 class AuditRange(_Record):
@@ -94,11 +119,12 @@ class Receipt(_Record):
     """The proof that goes with a sealed PDF.
 
     With ``SEALED_NOT_ARCHIVED`` the seal passed every check, and the deposit that was asked for was not made. A
-    document that is the duplicate of an earlier one has that one's seal.
+    document that is the duplicate of an earlier one has that one's seal, made by what was asked for then. With a
+    ``checksum`` the original is what its producer's file said.
     """
 
     kind: Literal["sealdrop-receipt"] = "sealdrop-receipt"
-    version: Literal[2] = 2
+    version: Literal[3] = 3
     outcome: Outcome
     document: DocumentId
     account: str
@@ -107,6 +133,8 @@ class Receipt(_Record):
     verified_at: datetime
     duplicate_of: Earlier | None
     original: File
+    sidecar: SidecarFacts | None
+    checksum: ChecksumFacts | None
     sealed: File
     remote: RemoteFacts
     seal: SealFacts
@@ -116,10 +144,10 @@ class Receipt(_Record):
 
 
 class ReasonRecord(_Record):
-    """Why a file was not sealed, or not published."""
+    """Why a file was not sealed, or not published; ``sidecar`` if one came that can be understood."""
 
     kind: Literal["sealdrop-reason"] = "sealdrop-reason"
-    version: Literal[1] = 1
+    version: Literal[2] = 2
     document: DocumentId
     account: str
     folder: str
@@ -129,6 +157,8 @@ class ReasonRecord(_Record):
     received_at: datetime
     decided_at: datetime
     original: File
+    sidecar: SidecarFacts | None
+    checksum: ChecksumFacts | None
     sealed: File | None
     remote: RemoteFacts
     validation: Inspection | None
@@ -186,6 +216,8 @@ def receipt_for(document: Document, published_name: str) -> Receipt:
         received_at=document.received_at,
         verified_at=document.updated_at,
         original=File(name=document.name, size_bytes=document.size_bytes, sha256=document.sha256),
+        sidecar=_sidecar_facts(document),
+        checksum=_checksum_facts(document),
         sealed=File(name=published_name, size_bytes=document.sealed_size_bytes, sha256=document.sealed_sha256),
         remote=_remote_facts(document),
         seal=SealFacts(
@@ -194,6 +226,7 @@ def receipt_for(document: Document, published_name: str) -> Receipt:
             signed_at=verification.signed_at,
             certificate=verification.certificate,
             timestamps=verification.timestamps,
+            place=document.stamp.place if document.stamp is not None else None,
         ),
         validation=document.inspection,
         verification=verification,
@@ -218,12 +251,32 @@ def reason_for(document: Document, sealed_name: str | None) -> ReasonRecord:
         received_at=document.received_at,
         decided_at=document.updated_at,
         original=File(name=document.name, size_bytes=document.size_bytes, sha256=document.sha256),
+        sidecar=_sidecar_facts(document),
+        checksum=_checksum_facts(document),
         sealed=sealed,
         remote=_remote_facts(document),
         validation=document.inspection,
         verification=document.verification,
         audit=_audit_range(document),
     )
+
+
+def _sidecar_facts(document: Document) -> SidecarFacts | None:
+    wishes = document.wishes
+    if wishes is None:
+        return None
+    return SidecarFacts(
+        sha256=wishes.sha256,
+        reference=wishes.reference,
+        keywords=wishes.keywords,
+        archivers=wishes.archivers,
+        seal_text=wishes.seal_text,
+    )
+
+
+def _checksum_facts(document: Document) -> ChecksumFacts | None:
+    came = [each for each in document.companions if each.kind is CompanionKind.CHECKSUM]
+    return ChecksumFacts(sha256=came[0].sha256) if came else None
 
 
 def _remote_facts(document: Document) -> RemoteFacts:
@@ -249,17 +302,31 @@ def to_bytes(record: Receipt | ReasonRecord | Notice) -> bytes:
 
 
 def read_receipt(content: bytes) -> Receipt:
-    """Return the receipt in ``content``.
+    """Return the receipt in ``content``, of this version or the one before (docs/schemas/receipt-2.schema.json).
 
     Raises:
         NotAReceipt: it is not one, or not one of a version that is known here.
     """
     try:
-        return Receipt.model_validate_json(content)
+        return Receipt.model_validate_json(_brought_forward(content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in first["loc"])
         raise NotAReceipt(f"not a receipt that can be read here: {place or 'the file'}: {first['msg']}") from error
+
+
+def _brought_forward(content: bytes) -> bytes:
+    """Return a receipt of an older version as one of the present, with nothing where there was nothing to say."""
+    try:
+        members = json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+    is_older = isinstance(members, dict) and members.get("version") == OLDER_VERSION
+    seal = members.get("seal") if is_older else None
+    if not isinstance(seal, dict) or "place" in seal or not _SINCE.isdisjoint(members):
+        return content
+    since = {"version": OLDER_VERSION + 1, "seal": {**seal, "place": None}, **dict.fromkeys(_SINCE)}
+    return json.dumps({**members, **since}).encode()
 
 
 def schema(of: type[Receipt] | type[ReasonRecord] | type[Notice]) -> str:

@@ -12,14 +12,25 @@ class Schedule:
 
     def __init__(self) -> None:
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(max_workers=2)},
+            executors={"default": ThreadPoolExecutor(max_workers=2), "alone": ThreadPoolExecutor(max_workers=1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
 
-    def every(self, seconds: float, call: Callable[[], None], *, name: str) -> None:
-        """Have ``call`` called every ``seconds``, the first time at once. It must be quick: there are two threads."""
-        self._scheduler.add_job(call, "interval", seconds=seconds, id=name, name=name, next_run_time=datetime.now(UTC))
+    def every(self, seconds: float, call: Callable[[], None], *, name: str, alone: bool = False) -> None:
+        """Have ``call`` called every ``seconds``, the first time at once. It must be quick: there are two threads.
+
+        ``alone`` is for one that none of the others may hold up: it has a third.
+        """
+        self._scheduler.add_job(
+            call,
+            "interval",
+            seconds=seconds,
+            id=name,
+            name=name,
+            next_run_time=datetime.now(UTC),
+            executor="alone" if alone else "default",
+        )
 
     def start(self) -> None:
         """Begin."""

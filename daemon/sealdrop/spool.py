@@ -1,19 +1,20 @@
 """Where the durable copies stand between taking over and delivering.
 
-``spool/<last two digits of the ID>/<ID>/original.pdf``, and ``sealed-<digest>.pdf`` once the service has sealed it:
-named by its content, so that a late answer to a worker that lost its lease cannot replace what was recorded. A folder
-without a ledger row is what a crash left before the row was committed, or what a restored ledger has forgotten.
+``spool/<last two digits of the ID>/<ID>/original.pdf``, beside it what came with it (``sidecar.json``,
+``checksum.sha256``), and ``sealed-<digest>.pdf`` once the service has sealed it: named by its content, so that a late
+answer to a worker that lost its lease cannot replace what was recorded. A folder without a ledger row is what a crash
+left before the row was committed, or what a restored ledger has forgotten.
 """
 
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sealdrop.durable import fsync_folder, make_folder
-from sealdrop.model import DocumentId, Sha256
+from sealdrop.model import CompanionKind, DocumentId, Sha256
 
 _DOCUMENT_ID = re.compile(r"[0-9]{8}-[0-9a-f]{16}")
 
@@ -38,6 +39,15 @@ class Spool:
     def original(self, document: DocumentId) -> Path:
         """Return the path of the durable copy of what was dropped."""
         return self.folder(document) / "original.pdf"
+
+    def companion(self, document: DocumentId, kind: CompanionKind) -> Path:
+        """Return the path of the durable copy of what was dropped with it."""
+        return self.folder(document) / f"{kind}{kind.suffix}"
+
+    def companions(self, document: DocumentId) -> Mapping[CompanionKind, Path]:
+        """Return the copies of its companions that stand here."""
+        copies = {kind: self.companion(document, kind) for kind in CompanionKind}
+        return {kind: copy for kind, copy in copies.items() if copy.exists()}
 
     def answer(self, document: DocumentId) -> Path:
         """Return a new path for what the service is about to return."""

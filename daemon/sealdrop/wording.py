@@ -34,6 +34,14 @@ _ADMIN_EN = "Please hand this file to your administrator; do not drop the docume
 _ADMIN_FR = "Transmettez ce fichier à votre administrateur ; ne déposez pas à nouveau le document avant sa réponse."
 _CHOICE_EN = "Your administrator decides whether this folder accepts such files. "
 _CHOICE_FR = "Votre administrateur décide si ce dossier accepte de tels fichiers. "
+_CHOICE_SIZE_EN = (
+    "Save the document on larger pages (A4, for instance) and drop it again. If its size is right, ask your "
+    "administrator, who decides where the seal stands; the details below have the sizes."
+)
+_CHOICE_SIZE_FR = (
+    "Enregistrez le document sur des pages plus grandes (A4, par exemple) et déposez-le à nouveau. Si son format est le "
+    "bon, adressez-vous à votre administrateur, qui choisit la place du cachet ; les dimensions figurent ci-dessous."
+)
 
 WORDS: Mapping[Reason, Words] = MappingProxyType(
     {
@@ -223,11 +231,47 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Le PDF a des calques que l'on peut afficher ou masquer.",
             _CHOICE_FR + _PRINT_FR,
         ),
+        Reason.CHECKSUM_INVALID: Words(
+            "The checksum file beside the document (.sha256) cannot be understood.",
+            "Have the checksum made again by the program that sent the document, or leave it out if this folder lets you.",
+            "Le fichier de contrôle joint au document (.sha256) est incompréhensible.",
+            "Faites recréer ce fichier par le logiciel émetteur, ou retirez-le si ce dossier le permet.",
+        ),
+        Reason.CHECKSUM_MISMATCH: Words(
+            "The document is not the one its checksum file (.sha256) was made for: it was changed or damaged on the way.",
+            "Send the document and its checksum file once more, from where they were made.",
+            "Le document n'est pas celui de son fichier de contrôle (.sha256) : il a été modifié ou abîmé en chemin.",
+            "Envoyez à nouveau le document et son fichier de contrôle depuis leur origine.",
+        ),
+        Reason.CHECKSUM_MISSING: Words(
+            "This folder only takes documents with a checksum file (.sha256) beside them, and none came.",
+            "Put the document and its checksum file into the folder together.",
+            "Ce dossier n'accepte que des documents accompagnés d'un fichier de contrôle (.sha256), et il n'y en avait pas.",
+            "Placez le document et son fichier de contrôle ensemble dans le dossier.",
+        ),
+        Reason.SIDECAR_INVALID: Words(
+            "The accompanying file with the document's keywords is wrong, or asks for what this folder does not allow.",
+            "The details below name the file and the place. Have it corrected, and put both files back into the folder.",
+            "Le fichier d'accompagnement, qui porte les mots-clés du document, est erroné ou demande ce que ce dossier ne permet pas.",
+            "Les détails ci-dessous indiquent le fichier et l'endroit. Faites-le corriger, puis replacez les deux fichiers dans le dossier.",
+        ),
+        Reason.SIDECAR_MISSING: Words(
+            "This folder only takes documents with an accompanying file beside them, and none came.",
+            "Put both into the folder together; the details below give the name that the other file must have.",
+            "Ce dossier n'accepte que des documents avec un fichier d'accompagnement, et il n'y en avait pas.",
+            "Placez les deux ensemble dans le dossier ; les détails ci-dessous donnent le nom que l'autre fichier doit porter.",
+        ),
         Reason.DUPLICATE: Words(
             "The same document was dropped here before; the details below say when, and what became of it.",
-            "Use the one that was sealed then. If you need a second seal, ask your administrator.",
+            "Use the one that was sealed then. If it never came back sealed, or you need a second seal, ask your administrator.",
             "Le même document a déjà été déposé ici ; les détails ci-dessous indiquent quand, et ce qu'il est devenu.",
-            "Utilisez le document cacheté alors. S'il faut un second cachet, adressez-vous à votre administrateur.",
+            "Utilisez le document cacheté alors. S'il n'est jamais revenu cacheté, ou s'il faut un second cachet, adressez-vous à votre administrateur.",
+        ),
+        Reason.SEAL_OFF_PAGE: Words(
+            "The visible seal has no room on the page where it should stand: the page is too small, or is not there.",
+            _CHOICE_SIZE_EN,
+            "Le cachet visible n'a pas la place prévue : la page est trop petite, ou le document n'a pas cette page.",
+            _CHOICE_SIZE_FR,
         ),
         Reason.SEAL_REFUSED: Words(
             "The sealing service refused this document.",
@@ -307,6 +351,18 @@ NOTICE_WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Son nom contient des caractères mal codés : il ne peut pas être enregistré.",
             "Renommez-le avec des lettres, des chiffres, des espaces et des tirets : il sera alors pris en charge.",
         ),
+        Reason.COMPANION_ALONE: Words(
+            "It goes with a document of the same name, and there is no such document beside it.",
+            "Put the document into the same folder, or remove this file if the document was already taken.",
+            "Ce fichier accompagne un document du même nom, qui ne se trouve pas à côté de lui.",
+            "Placez le document dans le même dossier, ou supprimez ce fichier si le document a déjà été pris en charge.",
+        ),
+        Reason.OWN_RECORD: Words(
+            "It is the receipt of a document that was sealed here, not a document to be sealed.",
+            "Put it back beside its sealed document.",
+            "C'est le reçu d'un document cacheté ici, et non un document à cacheter.",
+            "Remettez-le à côté de son document cacheté.",
+        ),
         Reason.TOO_LARGE: WORDS[Reason.TOO_LARGE],
     }
 )
@@ -322,6 +378,9 @@ _OF_SEAL_CHECKS = frozenset(CHECK_REASONS.values()) - set(WORDS)
 
 # The service said no, so there is nothing that could be handed out.
 _UNSEALED = frozenset({Reason.SEAL_REFUSED, Reason.SEAL_FAILED, Reason.SEAL_DISCARDED})
+
+# It did so for its own reasons, which may be over.
+_MAY_BE_TAKEN = frozenset({Reason.SEAL_REFUSED, Reason.SEAL_FAILED})
 
 
 def words_for(reason: Reason) -> Words:
@@ -350,11 +409,17 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
         *_lines(f"Ce document n'a pas été {'cacheté' if unsealed else 'remis'}. {words.wrong_fr}"),
         *_lines(f"Ce que vous pouvez faire : {words.advice_fr}"),
     ]
+    back_en, back_fr = _put_back(document)
     if rejected and document.reason is not Reason.DUPLICATE:
-        english += _lines("Nothing was sent to the sealing service; dropping the file again tries it again.")
-        french += _lines(
-            "Rien n'a été envoyé au service de cachet ; déposer à nouveau le fichier relance le traitement."
+        english += _lines(
+            f"Nothing was sent to the sealing service. Once it is corrected, {back_en}: it is tried again."
         )
+        french += _lines(
+            f"Rien n'a été envoyé au service de cachet. Une fois corrigé, {back_fr} : il sera traité à nouveau."
+        )
+    elif document.reason in _MAY_BE_TAKEN:
+        english += _lines(f"It was not sealed, so you may {back_en}: it is tried again.")
+        french += _lines(f"Il n'est pas cacheté : {back_fr} et il sera traité à nouveau.")
     if sealed_name is not None:
         english += _lines(f"What the service returned stands beside this file: {_shown(sealed_name)}")
         french += _lines(f"Ce que le service a rendu se trouve à côté de ce fichier : {_shown(sealed_name)}")
@@ -368,6 +433,16 @@ def reason_text(document: Document, sealed_name: str | None) -> str:
         details += _lines(f"To have it tried again / pour une nouvelle tentative : sealdrop retry {document.id}")
     name = _shown(document.name.rpartition("/")[2])
     return "\n".join([name, "", *english, "", *french, "", *details, ""])
+
+
+def _put_back(document: Document) -> tuple[str, str]:
+    """Return how to have a document tried again that nothing was sealed for, in both languages."""
+    if document.companions:
+        return (
+            "put it back into the inbound folder with the files that came with it",
+            "replacez-le dans le dossier de dépôt avec les fichiers qui l'accompagnaient",
+        )
+    return "put it back into the inbound folder", "replacez-le dans le dossier de dépôt"
 
 
 def notice_text(folder: str, name: str, reason: Reason, detail: str, *, token: str, seen_at: datetime) -> str:

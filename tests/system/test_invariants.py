@@ -182,5 +182,5 @@ def test_every_event_about_a_document_is_known() -> None:
     """The checker knows in which states each event on record may leave a document."""
     recorded = {event for event in EventName if event.startswith(("document_", "submission_", "seal_", "remote_"))}
     recorded -= {EventName.DOCUMENT_SET_APART}  # logged only
-    recorded |= {EventName.ORIGINAL_RETURNED, EventName.ORIGINAL_FETCHED}
+    recorded |= {EventName.ORIGINAL_RETURNED, EventName.ORIGINAL_FETCHED, EventName.ORIGINAL_KEPT}
     assert recorded | {EventName.RETRY_REFUSED, EventName.DUPLICATE_RECOGNISED} == set(STATES_AFTER)

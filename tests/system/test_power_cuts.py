@@ -35,6 +35,8 @@ RELIED_ON = (
     "_write: link out/sealed/SUB/good.pdf",
     "_write: link out/sealed/SUB/good.pdf.receipt.json",
     "_commit: commit document_delivered",
+    "_write: link out/processed/SUB/good.pdf",
+    "_commit: commit original_kept",
     "_each: rmdir state/daemon/spool/XX/ID",
     "_commit: commit original_returned",
     "_write: pwrite state/daemon/audit/DAY.jsonl",

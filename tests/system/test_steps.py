@@ -19,7 +19,7 @@ _ENOUGH = 20  # documents until each step that depends on chance has been seen
 
 
 def test_every_step_of_an_undisturbed_life_is_documented(tmp_path: Path, keys: Path, nursery: Nursery) -> None:
-    """From the first start to a stop, with documents of all kinds: the steps are exactly those of docs/crashes.md."""
+    """From the first start to a stop, with documents of all kinds and a reload: exactly those of docs/crashes.md."""
     due = {step for run, step, first in documented() if first is None and run != "trouble"}
     with Rounds(tmp_path, keys, nursery) as rounds:
         for _ in range(_ENOUGH):
@@ -31,6 +31,9 @@ def test_every_step_of_an_undisturbed_life_is_documented(tmp_path: Path, keys: P
             rounds.recover("failed")
             rounds.try_again()
             rounds.recover("tried again")
+            rounds.reload()
+            rounds.drop("good")
+            rounds.recover("reloaded")
             rounds.stop(signal.SIGTERM)
             if due <= rounds.told:
                 break

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sealdrop import config
-from sealdrop.config import DEFAULT_RULES, FIXED_RULES, Config, SealLine, VisibleSeal, load
+from sealdrop.config import DEFAULT_RULES, FIXED_RULES, Config, Email, SealLine, VisibleSeal, Webhook, load
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import Reason, SealLevel
 from sealdrop.places import Secret
@@ -29,6 +29,7 @@ outbound = "out"
 rejected = "rejected"
 failed = "failed"
 """
+MAIL = "host = 'mail.example'\nfrom = 'sealdrop@example.com'\n"
 
 
 def _load(tmp_path: Path, text: str) -> Config:
@@ -57,7 +58,18 @@ COMMENTED_KEY = re.compile(r'^# ([a-zA-Z_]+ = (?:"[^"]*"|\d[\d_.]*|true|false|\[
 def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     """With every commented-out key uncommented the example means the same: what it calls defaults are the defaults."""
     text = EXAMPLE.read_text()
-    text = re.sub(r"^# (\[accounts\.main\.paths\])$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"^# (\[accounts\.main\.(?:paths|visible_units)\])$", r"\1", text, flags=re.MULTILINE)
+    # These tables are not there by default: what is missing in them has no default. Their other keys have.
+    before_tables, tables, after_tables = text.partition("# By e-mail.")
+    channels, line, rest_of_text = after_tables.partition("# ------")
+    text = before_tables + line + rest_of_text
+    mail, _, hook = COMMENTED_KEY.sub(r"\1", channels).partition("# [alerts.webhook]")
+    mail_keys, hook_keys = tomllib.loads(mail), tomllib.loads(hook)
+    given: dict[str, object] = {"host": "a", "from": "a@b", "to": ["a@b"]}
+    assert Email.model_validate({**given, **mail_keys}) == Email.model_validate(given)
+    assert Webhook.model_validate({"url": "https://a", **hook_keys}) == Webhook.model_validate({"url": "https://a"})
+    assert tables
+    assert (set(mail_keys), set(hook_keys)) == ({"security", "timeout_s"}, {"format", "timeout_s"})
     before_visible, visible, after = text.partition("# [folders.invoices.seal.visible]")
     seen, _, rest = after.partition("# Which PDFs are accepted.")
     uncommented = COMMENTED_KEY.sub(r"\1", before_visible) + COMMENTED_KEY.sub(r"\1", rest)
@@ -68,6 +80,8 @@ def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     full = Config.model_validate({**tomllib.loads(uncommented), "source": path}, context={"base": path.parent})
     assert full.accounts == plain.accounts
     assert full.service == plain.service
+    assert full.metrics == plain.metrics
+    assert full.alerts == plain.alerts
     folder = full.folders["invoices"]
     assert folder.model_copy(update={"validation": plain.folders["invoices"].validation}) == plain.folders["invoices"]
     assert {code: folder.validation.rule(code) for code in Reason} == {
@@ -76,7 +90,9 @@ def test_the_defaults_in_the_example_are_the_true_ones() -> None:
     assert set(folder.validation.rules) == set(DEFAULT_RULES)
     # The visible seal is a table that is not there by default; its keys have defaults all the same.
     shown = tomllib.loads(COMMENTED_KEY.sub(r"\1", seen.replace("# [[folders.invoices.seal.visible.lines]]", "[line]")))
-    assert VisibleSeal.model_validate({key: shown[key] for key in ("page", "x", "y")}) == VisibleSeal()
+    size = {"width_mm": 60, "height_mm": 20}
+    shown_defaults = {key: shown[key] for key in ("page", "corner", "x_mm", "y_mm")}
+    assert VisibleSeal.model_validate(size | shown_defaults) == VisibleSeal.model_validate(size)
     assert SealLine.model_validate({"text": "a", **shown["line"]}) == SealLine(text="a")
 
 
@@ -84,16 +100,21 @@ def test_every_key_is_in_the_example() -> None:
     """The example names every key that there is."""
     tables = (
         config.Service,
+        config.Metrics,
+        config.Alerts,
+        config.Email,
+        config.Webhook,
         config.Account,
         config.Paths,
         config.Folder,
         config.Seal,
+        config.VisibleUnits,
         config.VisibleSeal,
         config.SealLine,
         config.Validation,
     )
     text = EXAMPLE.read_text()
-    keys = {key for table in tables for key in table.model_fields}
+    keys = {field.alias or key for table in tables for key, field in table.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"^(# )?(\[.*)?\b{key}\b", text, re.MULTILINE)}
     assert missing == set()
 
@@ -154,12 +175,62 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ),
         (
             "[folders.invoices]",
-            "[[folders.invoices.seal.visible.lines]]\ntext = 'a'\nx = nan\n[folders.invoices]",
-            "folders.invoices.seal.visible.lines.0.x: ",
+            "[[folders.invoices.seal.visible.lines]]\ntext = 'a'\nx_px = nan\n[folders.invoices]",
+            "folders.invoices.seal.visible.lines.0.x_px: ",
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nimage = 'a.png'\npage = 0\n[folders.invoices]",
+            'folders.invoices.seal.visible.page: must be "first", "last" or a number',
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nimage = 'a.png'\nwidth_mm = 10\n[folders.invoices]",
+            "folders.invoices.seal.visible: an image has its own size",
+        ),
+        (
+            "[folders.invoices]",
+            "[folders.invoices.seal.visible]\nwidth_mm = 10\n[folders.invoices]",
+            "folders.invoices.seal.visible: give image, or else width_mm and height_mm",
+        ),
+        (
+            "[accounts.main]",
+            "[accounts.main]\nvisible_units = { units_per_point = 0 }",
+            "accounts.main.visible_units.units_per_point: ",
         ),
         ('state_dir = "state"', 'state_dir = "out/state"', "service.state_dir: "),
         ('inbound = "in"', 'inbound = "failed/in"', "folders.invoices.inbound: "),
         ("[service]", "source = 'x'\n[service]", "source: unknown key"),
+        ("[service]", "[service]\ntime_zone = 'Europe/Pariss'", "service.time_zone: there is no time zone"),
+        ("[service]", "[service]\ntime_zone = '../../etc/passwd'", "service.time_zone: there is no time zone"),
+        ("[folders.invoices]", "[folders.invoices]\nhours = ['22-6']", "folders.invoices.hours: '22-6' is not"),
+        (
+            "[folders.invoices]",
+            "[folders.invoices]\noutbound_name = '{x}'",
+            "folders.invoices.outbound_name: {x} is no",
+        ),
+        ("[folders.invoices]", "[folders.invoices]\ndaily_quota = 0", "folders.invoices.daily_quota: "),
+        ("[folders.invoices]", "[folders.invoices]\nkeep_failed_days = 0", "folders.invoices.keep_failed_days: "),
+        ("[folders.invoices]", "[folders.invoices]\nkeep_processed_days = 3", "keep_processed_days needs processed"),
+        ("[folders.invoices]", "[folders.invoices]\nprocessed = 'in/x'", "folders.invoices.processed: "),
+        ("[folders.invoices]", "[folders.invoices]\nprocessed = 'out/x'", "taken for a sealed document"),
+        ('outbound = "out"', 'outbound = "x/out"\nprocessed = "x"', "taken for a sealed document"),
+        ("[service]", "[metrics]\nlisten = '0.0.0.0:9464'\n[service]", "metrics.listen: must be a loopback address"),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1'\n[service]", "metrics.listen: must be a loopback address"),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1:99999'\n[service]", "metrics.listen: "),
+        ("[service]", "[metrics]\nlisten = '127.0.0.1:1/x'\n[service]", "metrics.listen: "),
+        ("[service]", "[alerts]\nswitched_off = ['rain']\n[service]", "alerts.switched_off.0: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = []\n[service]", "alerts.email.to: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = ['a@b\\nBcc: c@d']\n[service]", "alerts.email.to.0: "),
+        ("[service]", f"[alerts.email]\n{MAIL}to = ['a@b']\nuser = 'x'\n[service]", "user and password go together"),
+        (
+            "[service]",
+            f"[alerts.email]\n{MAIL}to = ['a@b']\nuser = 'x'\npassword = {{env = 'P'}}\nsecurity = 'none'\n[service]",
+            "a password is sent only with",
+        ),
+        ("[service]", "[alerts.webhook]\nurl = 'http://elsewhere/'\n[service]", "alerts.webhook.url: must be an https"),
+        ("[service]", "[alerts.webhook]\nurl = {env = 'A', file = 'b'}\n[service]", "alerts.webhook.url: give exactly"),
+        ("[service]", "[alerts.webhook]\nurl = 'https://a'\nheaders = {'a b' = {env = 'A'}}\n[service]", "headers"),
     ],
 )
 def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:

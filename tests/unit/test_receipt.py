@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from documents import DIGEST, document, verified
-from sealdrop.model import Reason, State
+from sealdrop.model import CheckName, Companion, CompanionKind, FileIdentity, Reason, State, Wishes
 from sealdrop.receipt import (
     NotAReceipt,
     Notice,
@@ -89,3 +89,42 @@ def test_a_receipt_with_something_more_is_refused() -> None:
     content["signed_by_hand"] = True
     with pytest.raises(NotAReceipt, match="signed_by_hand"):
         read_receipt(json.dumps(content).encode())
+
+
+def test_a_receipt_of_the_version_before_is_read() -> None:
+    """Version 2 had nothing of what comes with a document, and no place of a seal; it reads as one without."""
+    found = verified().verification
+    assert found is not None
+    checks = tuple(check for check in found.checks if check.name is not CheckName.APPEARANCE)
+    receipt = receipt_for(verified(verification=replace(found, checks=checks)), "invoice.pdf")
+    older = {
+        name: value for name, value in json.loads(to_bytes(receipt)).items() if name not in ("sidecar", "checksum")
+    }
+    older["version"] = 2
+    del older["seal"]["place"], older["validation"]["seal_page"]
+    jsonschema.validate(older, json.loads((SCHEMAS / "receipt-2.schema.json").read_text()))
+    assert read_receipt(json.dumps(older).encode()) == receipt
+    with pytest.raises(NotAReceipt):
+        read_receipt(json.dumps({**older, "sidecar": None}).encode())
+    with pytest.raises(NotAReceipt):
+        read_receipt(json.dumps({**older, "seal": {**older["seal"], "place": None}}).encode())
+    with pytest.raises(NotAReceipt):
+        read_receipt(json.dumps({**older, "version": 1}).encode())
+
+
+def test_a_receipt_tells_what_came_with_the_document() -> None:
+    """The sender's wishes with the sidecar's digest, and that a checksum agreed."""
+    companions = tuple(Companion(kind, FileIdentity(1, 2, 3, 4), DIGEST) for kind in CompanionKind)
+    wishes = Wishes(DIGEST, reference="R-1", keywords=("a",), archivers=("x",), seal_text=("line",))
+    receipt = receipt_for(verified(companions=companions, wishes=wishes), "invoice.pdf")
+    content = json.loads(to_bytes(receipt))
+    jsonschema.validate(content, json.loads((SCHEMAS / "receipt.schema.json").read_text()))
+    assert content["sidecar"] == {
+        "sha256": DIGEST,
+        "reference": "R-1",
+        "keywords": ["a"],
+        "archivers": ["x"],
+        "seal_text": ["line"],
+    }
+    assert content["checksum"] == {"sha256": DIGEST}
+    assert read_receipt(to_bytes(receipt)) == receipt

@@ -13,6 +13,8 @@ LEFT_IN_INBOUND = {
     Reason.FILE_UNREADABLE,
     Reason.FILE_CHANGED,
     Reason.NAME_INVALID,
+    Reason.COMPANION_ALONE,
+    Reason.OWN_RECORD,
 }
 OUR_JARGON = ("ledger", "spool", "byte range", "xref", "pypdf", "pyHanko", "JSON", "exception", "daemon", "DocMDP")
 

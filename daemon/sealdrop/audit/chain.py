@@ -6,7 +6,7 @@ its strings hold. Its members:
 - ``v``: the version of this format, 1.
 - ``seq``: 1 for the first record, then one more for each.
 - ``at``: UTC to the microsecond, as ``2026-01-31T09:00:00.000000Z``; never earlier than the record before, even when
-  the system clock was set back.
+  the system clock was set back. The last microsecond of a day is that of the record ``day_closed``, and of no other.
 - ``event``: what happened, a stable snake_case name; ``data``: the event's own fields, an object.
 - ``document``: the document's ID, or null; ``node``: the host that made the record.
 - ``prev``: the hash of the record before; 64 zeros before the first.
@@ -22,7 +22,8 @@ import rfc8785
 from pydantic import JsonValue
 
 from sealdrop.errors import Fatal, Unrecordable
-from sealdrop.model import AuditHead, AuditRecord, Event
+from sealdrop.events import EventName
+from sealdrop.model import AuditHead, AuditRecord, Event, moment_after
 
 SCHEMA_VERSION = 1
 # Nobody reads a longer line; whoever reads the files can do so in bounded memory.
@@ -39,7 +40,7 @@ def link(head: AuditHead, at: datetime, document: str | None, event: Event, *, n
     """
     if at.tzinfo is None:
         raise Unrecordable(f"event {event.name}: its time has no zone")
-    moment = at.astimezone(UTC) if head.at is None else max(at.astimezone(UTC), head.at)
+    moment = at.astimezone(UTC) if event.name == EventName.DAY_CLOSED else moment_after(head, at)
     record: dict[str, JsonValue] = {
         "v": SCHEMA_VERSION,
         "seq": head.seq + 1,
@@ -81,6 +82,11 @@ def previous_hash(record: AuditRecord) -> str:
     """Return the hash that ``record`` names as that of the record before it."""
     named: str = json.loads(record.line)["prev"]
     return named
+
+
+def event_of(record: AuditRecord) -> str:
+    """Return the name of the event that ``record`` is of, empty if it names none."""
+    return str(json.loads(record.line).get("event", ""))
 
 
 def _number(text: str) -> int | float:

@@ -11,14 +11,18 @@ it. What is found, and how:
 6. a removal, a gap, a missing day: a ``seq`` is left out;
 7. a replacement: ``prev`` is not the hash of the record before;
 8. a record that is earlier than the one before it;
-9. a cut-off tail, or a chain rewritten from some point on: a record that was noted elsewhere is not there, or has
+9. a day that was not closed: ``day_closed`` is the last record of its file, of the day's last microsecond, and says
+   with which record the file begins and how many there are. Older trails have none: from the first one on, each day
+   that is followed by another must have it;
+10. a cut-off tail, or a chain rewritten from some point on: a record that was noted elsewhere is not there, or has
    another hash. The files alone cannot tell.
 
 After a problem the walk goes on from what it finds, so that a fault is reported where it is, and later ones too.
 """
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -33,6 +37,9 @@ from sealdrop.errors import Fatal
 from sealdrop.model import GENESIS, AuditHead
 
 LISTED_AT_MOST = 100
+_PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+_CLOSE = "day_closed"
+_LAST_MOMENT = "T23:59:59.999999+00:00"
 
 
 class ProblemKind(StrEnum):
@@ -50,6 +57,9 @@ class ProblemKind(StrEnum):
     MISSING = "missing"
     BROKEN_LINK = "broken_link"
     TIME_BACKWARDS = "time_backwards"
+    WRONG_CLOSE = "wrong_close"
+    AFTER_CLOSE = "after_close"
+    NOT_CLOSED = "not_closed"
     CUT_OFF = "cut_off"
     REWRITTEN = "rewritten"
 
@@ -85,11 +95,14 @@ class TrailReport:
         return self.problem_count == 0
 
 
-def verify_trail(directory: Path, *, expect: Sequence[tuple[int, str]] = ()) -> TrailReport:
+def verify_trail(
+    directory: Path, *, expect: Sequence[tuple[int, str]] = (), on_file: Callable[[Path], None] = lambda _: None
+) -> TrailReport:
     """Return what the files in ``directory`` prove, having read every byte of them.
 
     ``expect`` are records that the trail had at some time, as ``seq`` and hash: noted from an earlier report, or what
-    the ledger says is in the files. Ask the ledger before calling, if a daemon is writing.
+    the ledger says is in the files. Ask the ledger before calling, if a daemon is writing. ``on_file`` is called with
+    each day's file that was read.
 
     Raises:
         Fatal: there is no such directory.
@@ -103,6 +116,7 @@ def verify_trail(directory: Path, *, expect: Sequence[tuple[int, str]] = ()) -> 
         walk.problem(ProblemKind.FOREIGN_FILE, path.name, None, "this is no day's file of an audit trail")
     for path in days:
         walk.file(path)
+        on_file(path)
     walk.end()
     return TrailReport(len(days), walk.records, walk.first, walk.last, tuple(walk.problems), walk.problem_count)
 
@@ -121,6 +135,9 @@ class _Walk:
         self._due_hash = GENESIS.hash
         self._unsure = 0  # lines since then that may each be a damaged record, or something put in between
         self._file_before: str | None = None
+        self._closes = False  # whether a day was closed by now
+        self._closed = True  # whether the newest day was, or need not be
+        self._first_in_file: int | None = None
 
     def problem(self, kind: ProblemKind, file: str | None, line: int | None, text: str) -> None:
         """Count a fault, and list it if there is room."""
@@ -131,6 +148,11 @@ class _Walk:
     def file(self, path: Path) -> None:
         """Walk along one day's file."""
         number = 0
+        if self._closes and not self._closed:
+            text = f"the day ends without the record that closes it, and {path.name} follows"
+            self.problem(ProblemKind.NOT_CLOSED, self._file_before, None, text)
+        self._closed = False
+        self._first_in_file = None
         try:
             for number, line in reading.lines(path):
                 self._line(path.name, number, line)
@@ -175,7 +197,29 @@ class _Walk:
         if entry.at.date() != reading.day_of(file):
             text = f"record {entry.seq} is of {entry.at.date()} and stands in another day's file"
             self.problem(ProblemKind.WRONG_DAY, file, number, text)
+        self._close(entry, file, number)
         self._place(entry)
+
+    def _close(self, entry: TrailEntry, file: str, number: int) -> None:
+        """Judge a record by whether its day was closed before it, and one that closes a day by what it says."""
+        self._first_in_file = self._first_in_file or entry.seq
+        if self._closed:
+            text = f"record {entry.seq} stands behind the one that closed its day"
+            self.problem(ProblemKind.AFTER_CLOSE, file, number, text)
+        if entry.event != _CLOSE or entry.document is not None:
+            return
+        self._closes = self._closed = True
+        said = {"day": file.removesuffix(".jsonl"), "first_seq": self._first_in_file, "records": number - 1}
+        wrong = [
+            f"{name} {entry.data.get(name)!r}, not {value!r}"
+            for name, value in said.items()
+            if entry.data.get(name) != value
+        ]
+        if not entry.at.isoformat().endswith(_LAST_MOMENT):
+            wrong.append(f"it is of {_shown(entry.at)}, not of the day's last moment")
+        if wrong:
+            text = f"record {entry.seq} closes its day, but says something else than what is there: {'; '.join(wrong)}"
+            self.problem(ProblemKind.WRONG_CLOSE, file, number, text)
 
     def _doubt(self, kind: ProblemKind, file: str, number: int, text: str) -> None:
         self.problem(kind, file, number, text)
@@ -209,9 +253,28 @@ def _proper(content: dict[str, Any]) -> tuple[bytes, str]:
     """Return the one spelling that a record with that content has, and the one hash."""
     try:
         hashed = {name: value for name, value in content.items() if name != "hash"}
-        return rfc8785.dumps(content), hashlib.sha256(rfc8785.dumps(hashed)).hexdigest()
+        spell = _spell_plain if _is_plain(content) else rfc8785.dumps
+        return spell(content), hashlib.sha256(spell(hashed)).hexdigest()
     except (ValueError, RecursionError):
         return b"", ""  # no record has such content
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether RFC 8785 spells a value as the standard library does, which is five times as fast.
+
+    It differs in how numbers with a fraction are written, and in the order of names beyond the basic plane.
+    """
+    match value:
+        case dict():
+            return all(name.isascii() and _is_plain(each) for name, each in value.items())
+        case list():
+            return all(map(_is_plain, value))
+        case _:
+            return not isinstance(value, float)
+
+
+def _spell_plain(value: object) -> bytes:
+    return _PLAIN.encode(value).encode()
 
 
 def _shown(at: datetime) -> str:

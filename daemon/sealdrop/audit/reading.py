@@ -7,7 +7,7 @@ the record is true is for `check` to judge.
 import json
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -24,6 +24,8 @@ _EXACT = 2**53 - 1  # RFC 8785 knows no greater whole numbers
 _DAY_FILE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
 _AT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _HASH = re.compile(r"[0-9a-f]{64}")
+# In a string of the record's own the quotes would be escaped. Our IDs hold nothing that JSON escapes.
+_DOCUMENT = re.compile(rb'"document":"([^"\\]*)"')
 _MEMBERS = {"v", "seq", "at", "event", "document", "node", "data", "prev", "hash"}
 
 
@@ -58,8 +60,14 @@ def read_records(
     event: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    about: Callable[[str], bool] | None = None,
+    containing: Collection[str] = (),
 ) -> Iterator[TrailEntry]:
     """Yield the records that fit, in the order of the files: from ``since`` on, and before ``until``.
+
+    With ``about``, only those about documents for whose ID it returns True, asked when the record is reached. With
+    ``containing``, only those that hold each of these texts, in whichever field: a sieve for the caller's own look.
+    Whatever does not fit is hardly looked at, and files of other days are not opened.
 
     They are shown as they stand. Lines that are no records are passed over: `check.verify_trail` tells of them.
 
@@ -69,13 +77,13 @@ def read_records(
     first_day = since.astimezone(UTC).date() if since else date.min
     last_day = until.astimezone(UTC).date() if until else date.max
     # Reading JSON is the dear part: a line that does not even hold the text is not the one.
-    texts = [_spelled(text) for text in (document, event) if text is not None]
+    texts = [_spelled(text) for text in (document, event, *containing) if text is not None]
     try:
         for path in day_files(directory)[0]:
             if not first_day <= day_of(path.name) <= last_day:
                 continue
             for number, line in lines(path):
-                if not all(text in line for text in texts):
+                if not all(text in line for text in texts) or (about is not None and not _is_about(line, about)):
                     continue
                 try:
                     entry = parse(line, path.name, number)[0]
@@ -83,6 +91,7 @@ def read_records(
                     continue
                 if (
                     document in (None, entry.document)
+                    and (about is None or (entry.document is not None and about(entry.document)))
                     and event in (None, entry.event)
                     and (since is None or entry.at >= since)
                     and (until is None or entry.at < until)
@@ -90,6 +99,11 @@ def read_records(
                     yield entry
     except OSError as error:
         raise Fatal(f"the audit trail cannot be read: {error}") from error
+
+
+def _is_about(line: bytes, about: Callable[[str], bool]) -> bool:
+    """Return whether the line may be about such a document, without reading it as JSON."""
+    return any(about(found.decode(errors="replace")) for found in _DOCUMENT.findall(line))
 
 
 def _spelled(text: str) -> bytes:
@@ -155,7 +169,7 @@ def parse(line: bytes, file: str, number: int) -> tuple[TrailEntry, dict[str, An
             "and while the daemon writes, verifying again shows the whole line"
         )
     try:
-        content = json.loads(line.decode(), parse_int=_number, parse_constant=_refuse)
+        content = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         raise NotARecordError(f"the line is not JSON: {error}") from error
     match content:
@@ -200,3 +214,7 @@ def _number(text: str) -> int | float:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+# Made once: making it for each line took as long as reading the line.
+_DECODER = json.JSONDecoder(parse_int=_number, parse_constant=_refuse)

@@ -2,7 +2,8 @@
 
 Rules:
 
-- A record stands in the file of the day of its own ``at``. Days only go forward, so only the newest file grows.
+- A record stands in the file of the day of its own ``at``. Days only go forward, so only the newest file grows, and
+  that only until the record that closes its day.
 - Appending is idempotent: what is given starts somewhere in the files, or at their end; from there on, what the files
   hold must be the beginning of what is given. The rest is then there, durably. Recovery after a crash is the same
   call with the same records.
@@ -28,8 +29,8 @@ from typing import BinaryIO, Self
 
 from sealdrop.audit import chain
 from sealdrop.durable import fsync_folder, make_folder
-from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import GENESIS, AuditHead, AuditRecord
+from sealdrop.errors import Fatal, Retryable, TrailBroken
+from sealdrop.model import GENESIS, AuditHead, AuditRecord, end_of_day
 
 _DAY_FILE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\.jsonl")
 _CHUNK_BYTES = 1 << 16
@@ -49,6 +50,7 @@ class Trail:
         self._lock = threading.Lock()
         self._known = False
         self._head = GENESIS
+        self._ended_with: str | None = None
         self._newest: Path | None = None
         self._end = 0  # of the newest file's last whole line, in bytes
 
@@ -57,15 +59,16 @@ class Trail:
         """Return the trail in ``directory``, which is created for its owner only if it is missing.
 
         Raises:
-            Fatal: the files do not end in a record.
+            TrailBroken: the files do not end in a record.
             Retryable: they cannot be read now.
         """
         trail = cls(directory)
         try:
             make_folder(directory, mode=0o700)
-            trail._load()
+            last = trail._load()
         except OSError as error:
             raise _in_our_words(error) from error
+        trail._ended_with = None if last is None else chain.event_of(last)
         return trail
 
     def head(self) -> AuditHead:
@@ -75,6 +78,10 @@ class Trail:
         """
         return self._head
 
+    def ended_with(self) -> str | None:
+        """Return the event of the record that was the newest when the files were opened, None if there was none."""
+        return self._ended_with
+
     def append(self, records: Sequence[AuditRecord]) -> AuditHead:
         """Have the files durably hold ``records``, which follow each other; return the newest record there.
 
@@ -82,7 +89,7 @@ class Trail:
 
         Raises:
             Retryable: the files cannot be written now; give the same records again.
-            Fatal: what the files hold does not fit.
+            TrailBroken: what the files hold does not fit.
         """
         for before, after in pairwise(records):
             _check_follows(after, AuditHead(before.seq, before.hash))
@@ -102,8 +109,9 @@ class Trail:
     def _path(self, record: AuditRecord) -> Path:
         return self._directory / f"{record.at:%Y-%m-%d}.jsonl"
 
-    def _load(self) -> None:
+    def _load(self) -> AuditRecord | None:
         """Find the newest whole line: in the newest file, or, if a crash left that without one, in the one before."""
+        record: AuditRecord | None = None
         files = sorted(path for path in self._directory.iterdir() if _DAY_FILE.fullmatch(path.name))
         self._newest, self._end, self._head = None, 0, GENESIS
         for path in reversed(files[-2:]):
@@ -116,10 +124,11 @@ class Trail:
                 break
         else:
             if len(files) > 1:
-                raise Fatal(f"neither {files[-2]} nor {files[-1].name} holds a whole record: {_ADVICE}")
+                raise TrailBroken(f"neither {files[-2]} nor {files[-1].name} holds a whole record: {_ADVICE}")
         # A crash may have come between the creation of a file and its name's being durable.
         fsync_folder(self._directory)
         self._known = True
+        return record
 
     def _write(self, path: Path, records: Sequence[AuditRecord]) -> None:
         content = b"".join(record.line.encode() + b"\n" for record in records)
@@ -135,7 +144,7 @@ class Trail:
                 or not content.startswith(found)
                 or (path != self._newest and not created and found != content)
             ):
-                raise Fatal(
+                raise TrailBroken(
                     f"{path} does not hold record {records[0].seq} as the ledger knows it, or holds something else "
                     f"at byte {start}: {_ADVICE}"
                 )
@@ -160,22 +169,24 @@ class Trail:
             return 0
         _check_follows(first, self._head)
         if path == self._newest:
+            if self._head.at is not None and self._head.at == end_of_day(self._head.at):
+                raise TrailBroken(f"record {first.seq} belongs into {path}, and that day is closed: {_ADVICE}")
             return self._end
         if self._newest is not None and (path < self._newest or self._newest.stat().st_size != self._end):
-            raise Fatal(f"record {first.seq} belongs into {path}, but {self._newest} has more in it: {_ADVICE}")
+            raise TrailBroken(f"record {first.seq} belongs into {path}, but {self._newest} has more in it: {_ADVICE}")
         return 0
 
 
 def _check_follows(record: AuditRecord, head: AuditHead) -> None:
     if record.seq != head.seq + 1 or chain.previous_hash(record) != head.hash:
-        raise Fatal(f"record {record.seq} does not follow record {head.seq} ({head.hash[:12]}…): {_ADVICE}")
+        raise TrailBroken(f"record {record.seq} does not follow record {head.seq} ({head.hash[:12]}…): {_ADVICE}")
 
 
 def _read(path: Path, line: bytes) -> AuditRecord:
     try:
         return chain.read(line.decode())
     except (Fatal, UnicodeDecodeError) as error:
-        raise Fatal(f"{path} holds a line that cannot be trusted ({error}): {_ADVICE}") from error
+        raise TrailBroken(f"{path} holds a line that cannot be trusted ({error}): {_ADVICE}") from error
 
 
 def _whole_lines_backwards(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -194,7 +205,7 @@ def _whole_lines_backwards(path: Path) -> Iterator[tuple[int, bytes]]:
                 end = position + newline + 1
                 rest = rest[:newline]
             if len(rest) > chain.LONGEST_LINE_BYTES:
-                raise Fatal(f"{path} holds a line that is longer than any record: {_ADVICE}")
+                raise TrailBroken(f"{path} holds a line that is longer than any record: {_ADVICE}")
         if end is not None:
             yield end, rest
 
@@ -204,7 +215,7 @@ def _read_at(file: BinaryIO, position: int, size_bytes: int) -> bytes:
     return file.read(size_bytes)
 
 
-def _in_our_words(error: OSError) -> Retryable | Fatal:
+def _in_our_words(error: OSError) -> Retryable | TrailBroken:
     if error.errno in _PASSING:
         return Retryable(f"the audit trail cannot be written now, its records wait in the ledger: {error}")
-    return Fatal(f"{error}: {_ADVICE}")
+    return TrailBroken(f"{error}: {_ADVICE}")

@@ -1,5 +1,6 @@
 """The commands, and how an error becomes an exit code."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +51,12 @@ def _root(
 
 def main() -> None:
     """Run the command line; end the process with the exit code that fits."""
-    from sealdrop.cli import audit, demo, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
+    from sealdrop.cli import audit, check, demo, report, retry, run, sandbox, status, verify  # noqa: F401 - each adds its commands to `app`
 
+    # Whoever becomes another user (runuser, sudo) may leave us in a folder that this one may not enter: no child could
+    # be started there.
+    if not os.access(Path.cwd(), os.X_OK):
+        os.chdir("/")
     try:
         app()
     except ConfigurationError as error:

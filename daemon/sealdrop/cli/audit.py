@@ -1,15 +1,18 @@
 """``sealdrop audit``: the audit trail, shown and checked. Needs nothing but its files."""
 
 import json as json_text
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
@@ -18,13 +21,18 @@ from sealdrop.cli.exits import Exit
 from sealdrop.config import load
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
+from sealdrop.report.questions import Question, answer
+from sealdrop.report.stories import Outcome, Story
+from sealdrop.report.telling import plain, sentence
 
 DirOption = Annotated[
     Path | None,
     typer.Option("--dir", metavar="DIR", help="The folder with the trail's files; no configuration is read then."),
 ]
 
-SKIPPED_FIELDS = frozenset({"folder", "name", "account"})
+ZoneOption = Annotated[
+    str, typer.Option("--time-zone", metavar="ZONE", help="Of the times that are shown, as Europe/Paris.")
+]
 
 
 def entry_as_json(entry: TrailEntry) -> JsonValue:
@@ -41,28 +49,45 @@ def entry_as_json(entry: TrailEntry) -> JsonValue:
     }
 
 
-def show_entries(entries: Iterable[TrailEntry], console: Console, *, about_one: bool = False) -> int:
-    """Print records for people, a line each and their fields indented below; return how many there were.
+def show_entries(entries: Iterable[TrailEntry], console: Console, zone: tzinfo, *, about_one: bool = False) -> int:
+    """Print records for people, a line each, times in ``zone``; return how many there were.
 
-    ``about_one`` leaves out what is the same for all records of one document.
+    ``about_one`` leaves out which document each is about.
     """
     shown = 0
     for entry in entries:
         about = "" if about_one or entry.document is None else f"  [cyan]{escape(entry.document)}[/cyan]"
+        named = "" if not about else f" {escape(plain(entry.data.get('name')))}:"
+        at = entry.at.astimezone(zone)
         console.print(
-            f"[dim]{entry.seq:>7}  {entry.at:%Y-%m-%d %H:%M:%S}.{entry.at.microsecond // 1000:03}[/dim]"
-            f"  [bold]{escape(entry.event)}[/bold]{about}",
+            f"[dim]{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}[/dim]{about}{named}"
+            f"  {escape(printable(sentence(entry)))}  [dim]{escape(entry.event)} {entry.seq}[/dim]",
             soft_wrap=True,
         )
-        for key, value in entry.data.items():
-            if value not in ([], None) and not (about_one and key in SKIPPED_FIELDS):
-                console.print(f"{'':35}[dim]{escape(key)}[/dim] {escape(_plain(value))}", soft_wrap=True)
         shown += 1
     return shown
 
 
-def _plain(value: JsonValue) -> str:
-    return ", ".join(_plain(item) for item in value) if isinstance(value, list) else str(value)
+def _show_stories(stories: Iterable[Story], console: Console, zone: tzinfo) -> int:
+    """Print documents for people, each with what happened to it; return how many there were."""
+    shown = 0
+    for story in stories:
+        if shown:
+            console.print()
+        name, folder = printable(story.name or "-"), printable(story.folder or "-")
+        outcome = story.outcome.replace("_", " ")
+        console.print(
+            f"[bold]{escape(name)}[/bold]  {escape(folder)}  [cyan]{escape(story.id)}[/cyan]  [bold]{outcome}[/bold]",
+            soft_wrap=True,
+        )
+        show_entries(story.entries, console, zone, about_one=True)
+        shown += 1
+    return shown
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey made visible: names of files are other people's text."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def expectation(text: str) -> tuple[int, str]:
@@ -75,6 +100,43 @@ def expectation(text: str) -> tuple[int, str]:
     if not seq.isdecimal() or len(digest) != len("0" * 64) or set(digest) - set("0123456789abcdef"):
         raise typer.BadParameter(f"{text!r} is not SEQ:HASH, as a verification prints it")
     return int(seq), digest
+
+
+def trail_to_check(
+    config: Path, directory: Path | None, expect: Sequence[str] | None
+) -> tuple[Path, list[tuple[int, str]]]:
+    """Return where the trail is, and the records that it must hold: those given, and what the ledger knows of it.
+
+    Raises:
+        BadParameter: one given is not ``SEQ:HASH``.
+        ConfigurationError: no directory was given, and the configuration cannot be read.
+    """
+    expected = [expectation(text) for text in expect or ()]
+    if directory is not None:
+        return directory, expected
+    settings = load(config)
+    if ledger_path(settings).exists():
+        with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
+            flushed = ledger.audit_flushed_head()
+        expected.append((flushed.seq, flushed.hash))
+    return audit_folder(settings), expected
+
+
+def checked(directory: Path, expected: Sequence[tuple[int, str]]) -> TrailReport:
+    """Return the verdict on a trail; on a terminal, a bar on standard error shows how far the work is."""
+    sizes = {path: path.stat().st_size for path in directory.glob("*.jsonl")}
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )
+    with bar:
+        task = bar.add_task("checking the audit trail", total=sum(sizes.values()))
+        return verify_trail(directory, expect=expected, on_file=lambda path: bar.advance(task, sizes.get(path, 0)))
 
 
 @audit_app.command("verify")
@@ -93,15 +155,8 @@ def verify(
     a tail that was cut off shows only against --expect: note the head that is printed here, somewhere else. Exits
     with 1 if anything is wrong.
     """
-    expected = [expectation(text) for text in expect or ()]
-    if directory is None:
-        settings = load(config)
-        directory = audit_folder(settings)
-        if ledger_path(settings).exists():
-            with LedgerReader.open_read_only(ledger_path(settings)) as ledger:
-                flushed = ledger.audit_flushed_head()
-            expected.append((flushed.seq, flushed.hash))
-    report = verify_trail(directory, expect=expected)
+    directory, expected = trail_to_check(config, directory, expect)
+    report = checked(directory, expected)
     console = Console(highlight=False)
     if json:
         console.out(json_text.dumps(_report_as_json(report), ensure_ascii=False, indent=2))
@@ -151,19 +206,74 @@ def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -
 def show(
     config: ConfigOption = DEFAULT_CONFIG,
     directory: DirOption = None,
-    document: Annotated[str | None, typer.Option(metavar="ID", help="Only records about this document.")] = None,
+    document: Annotated[str | None, typer.Option(metavar="ID", help="A document's ID, or its short form.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Documents whose file had this name; * and ? stand for others.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option(metavar="SHA256", help="Documents whose original or sealed PDF has this digest.")
+    ] = None,
+    folder: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Documents of this folder.")] = None,
+    outcome: Annotated[Outcome | None, typer.Option(help="Documents that ended so.")] = None,
+    archive_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Documents that were archived under this identifier.")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(metavar="CODE", help="Documents that were given this reason.")] = None,
     event: Annotated[str | None, typer.Option(metavar="NAME", help="Only records of this event.")] = None,
-    since: Annotated[datetime | None, typer.Option(help="From this time on, UTC.")] = None,
-    until: Annotated[datetime | None, typer.Option(help="Before this time, UTC.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only records from this time on, UTC.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Only records before this time, UTC.")] = None,
+    zone: ZoneOption = "UTC",
     json: JsonOption = False,
 ) -> None:
-    """Show the records of the audit trail, oldest first. Exits with 1 if there is none that fits."""
+    """Show what is on record. Exits with 1 if there is nothing that fits.
+
+    Asked for documents, it tells the story of each, with what became of it. Asked for a time or an event alone, it
+    shows the records of all documents, oldest first. Needs nothing but the trail's files.
+    """
     if directory is None:
         directory = audit_folder(load(config))
-    entries = read_records(directory, document=document, event=event, since=_utc(since), until=_utc(until))
+    question = Question(
+        document=document.strip().lower() if document else None,
+        name=name,
+        digest=digest.strip().lower() if digest else None,
+        folders=tuple(folder or ()),
+        outcome=outcome,
+        archive_id=archive_id,
+        reason=reason,
+        event=event,
+        since=utc(since),
+        until=utc(until),
+    )
     console = Console(highlight=False)
-    shown = _print_json(entries, console) if json else show_entries(entries, console)
+    times_in = time_zone(zone)
+    if question.is_about_documents:
+        stories = answer(directory, question)
+        if json:
+            shown = _print_json((entry for story in stories for entry in story.entries), console)
+        else:
+            shown = _show_stories(stories, console, times_in)
+    else:
+        entries = read_records(directory, event=event, since=question.since, until=question.until)
+        shown = _print_json(entries, console) if json else show_entries(entries, console, times_in)
+    if shown and not json:
+        console.print(f"[dim]Times are {escape(zone)}.[/dim]")
+    if not shown and not json:
+        Console(stderr=True).print(f"Nothing in the audit trail {directory} fits what was asked.", soft_wrap=True)
     raise typer.Exit(Exit.OK if shown else Exit.NO)
+
+
+def time_zone(name: str) -> tzinfo:
+    """Return the time zone of that name.
+
+    Raises:
+        BadParameter: this system knows none.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise typer.BadParameter(f"there is no time zone {name!r} here", param_hint="--time-zone") from error
 
 
 def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:
@@ -179,5 +289,6 @@ def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:
     return shown
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def utc(moment: datetime | None) -> datetime | None:
+    """Return a moment that was given without a zone as one of UTC."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

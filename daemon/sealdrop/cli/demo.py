@@ -21,7 +21,7 @@ from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.sandbox import need_sandbox
-from sealdrop.cli.stopping import Stop, stop_signals
+from sealdrop.cli.stopping import Wishes, stop_signals
 from sealdrop.cli.words import size
 from sealdrop.config import Config, load
 from sealdrop.daemon import Daemon
@@ -159,7 +159,7 @@ def _drop(samples: Sequence[Sample], settings: Config) -> Mapping[tuple[str, str
     return drops
 
 
-def _watch_until_done(story: Story, drops: Mapping[tuple[str, str], Sample], stop: Stop, console: Console) -> None:
+def _watch_until_done(story: Story, drops: Mapping[tuple[str, str], Sample], stop: Wishes, console: Console) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while not all(_is_done(story, key) for key in drops):
         if time.monotonic() > deadline or stop.wait(timeout_s=0):

@@ -3,7 +3,7 @@
 import json as json_text
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import product
 from typing import Annotated
 
@@ -19,17 +19,12 @@ from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
-from sealdrop.daemon.line import Operation, subject
+from sealdrop.daemon.line import NEEDED_BY, Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
-from sealdrop.ledger.reading import LedgerReader
-from sealdrop.model import Document, State, Trouble
+from sealdrop.ledger.reading import Held, LedgerReader
+from sealdrop.model import END_STATES, Document, Hold, State, Trouble
 
-# Which documents cannot go on while a call does not work, and what the call is for.
-_NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
-    Operation.CREATE: (State.VALIDATED, State.SUBMITTING),
-    Operation.SIGN: (State.SUBMITTED,),
-    Operation.STATUS: (State.SUBMITTING, State.SEALING, State.ARCHIVING),
-}
+# What each call is for.
 _CALL_WORDS: Mapping[Operation, str] = {
     Operation.CREATE: "sending documents to SignAPI",
     Operation.SIGN: "asking SignAPI for seals",
@@ -92,7 +87,7 @@ def _waits_for_accounts(settings: Config, counts: Mapping[str, Mapping[State, in
     found = {}
     for (name, account), operation in product(settings.accounts.items(), Operation):
         folders = [counts.get(key, {}) for key, folder in settings.folders.items() if folder.account == name]
-        documents = sum(states.get(state, 0) for states in folders for state in _NEEDED_BY[operation])
+        documents = sum(states.get(state, 0) for states in folders for state in NEEDED_BY[operation])
         found[subject(name, operation)] = _Waiting(name, operation, documents, account.retry_longest_s)
     return found
 
@@ -102,6 +97,7 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
     oldest = ledger.oldest_waiting()
     head = ledger.audit_head()
     troubles = ledger.troubles()
+    held = ledger.held(datetime.now(UTC))
     waits = _waits_for_accounts(settings, counts)
     if as_json:
         content = {
@@ -109,6 +105,7 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
                 folder: {
                     "states": {state.value: number for state, number in states.items()},
                     "oldest_waiting": _DOCUMENT.dump_python(oldest[folder], mode="json") if folder in oldest else None,
+                    "held": [_held_as_json(each) for each in held if each.folder == folder],
                 }
                 for folder, states in counts.items()
             },
@@ -131,8 +128,10 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
     for folder, states in sorted(counts.items()):
         table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
     console.print(table)
+    for each in held:
+        console.print(_held_words(each, settings), soft_wrap=True)
     for folder, waiting in sorted(oldest.items()):
-        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting)}", soft_wrap=True)
+        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting, settings.service.zone())}", soft_wrap=True)
     if not oldest:
         console.print("Nothing waits.")
     console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
@@ -166,9 +165,45 @@ def _trouble_as_json(trouble: Trouble, waiting: _Waiting | None) -> dict[str, Js
     return known
 
 
-def _waits(document: Document) -> str:
+def _held_words(held: Held, settings: Config) -> str:
+    one = held.documents == 1
+    documents = "1 document waits" if one else f"{held.documents} documents wait"
+    until = _local(held.until, settings.service.zone())
+    if held.hold is Hold.QUOTA:
+        folder = settings.folders.get(held.folder)
+        quota = folder.daily_quota if folder is not None else None
+        why = f"the daily quota{'' if quota is None else f' of {quota}'} is used up"
+    else:
+        why = "it is outside the folder's hours"
+    return (
+        f"[bold]{escape(held.folder)}[/bold]: {why}, {documents} until {until}. "
+        f"{'It goes' if one else 'They go'} on by {'itself' if one else 'themselves'}."
+    )
+
+
+def _held_as_json(held: Held) -> dict[str, JsonValue]:
+    return {"hold": held.hold, "documents": held.documents, "until": held.until.isoformat()}
+
+
+def _local(moment: datetime, zone: tzinfo | None) -> str:
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+
+
+def _hold_words(document: Document, zone: tzinfo | None) -> str | None:
+    if document.hold is None or document.due_at is None or document.due_at <= datetime.now(UTC):
+        return None
+    why = "the folder's hours" if document.hold is Hold.WINDOW else "the next day's quota"
+    return f"held for {why}, until {_local(document.due_at, zone)}"
+
+
+def _waits(document: Document, zone: tzinfo | None) -> str:
     waited = age(datetime.now(UTC) - document.received_at)
     line = f"{escape(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
+    if document.state in END_STATES:
+        line += ", and its original still to be put into its folder"
+    hold = _hold_words(document, zone)
+    if hold is not None:
+        line += f"; {hold}"
     if document.last_error:
         line += f"; {document.attempts} failed tries, the last: [yellow]{escape(document.last_error)}[/yellow]"
     return line
@@ -184,7 +219,7 @@ def _events(settings: Config, document: Document) -> Iterator[TrailEntry]:
     return read_records(audit_folder(settings), document=document.id, since=document.received_at)
 
 
-def _facts(document: Document) -> Iterator[tuple[str, str]]:
+def _facts(document: Document, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
     yield "document", document.id
     yield "file", f"{document.name} ({size(document.size_bytes)})"
     yield "folder", f"{document.folder}, account {document.account}"
@@ -212,10 +247,23 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
         yield "seal of", f"{document.duplicate_of.document}, dropped earlier with the same content"
     if document.published_name is not None and document.due_at is None:
         yield "published as", document.published_name
+    yield from _times(document, zone)
+
+
+def _times(document: Document, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    hold = _hold_words(document, zone)
+    if hold is not None:
+        yield "waits", hold
+    if document.kept_name is not None:
+        yield "original kept", document.kept_name
+    if document.expired_at is not None:
+        yield "removed", f"{_local(document.expired_at, zone)}, as its folder keeps such files no longer"
+    elif document.kept_until is not None:
+        yield "kept until", _local(document.kept_until, zone)
 
 
 def _story(settings: Config, document: Document, console: Console) -> None:
-    for key, value in _facts(document):
+    for key, value in _facts(document, settings.service.zone()):
         console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
-    show_entries(_events(settings, document), console, about_one=True)
+    show_entries(_events(settings, document), console, UTC, about_one=True)
     console.print()

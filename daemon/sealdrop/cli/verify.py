@@ -1,9 +1,7 @@
-"""``sealdrop verify``: what a sealed PDF proves, with nothing else at hand."""
+"""``sealdrop verify``: what a sealed PDF, or a folder full of them, proves, with nothing else at hand."""
 
 import json as json_text
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,16 +12,18 @@ from rich.markup import escape
 
 from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
-from sealdrop.config import Account, load
-from sealdrop.durable import hash_file
-from sealdrop.errors import ConfigurationError
+from sealdrop.cli.receipts import Against, disagreements
+from sealdrop.cli.verify_folder import verify_folder
+from sealdrop.config import load
+from sealdrop.daemon.startup import audit_folder
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimits
-from sealdrop.pdf.seal import Expectation, verify_seal
-from sealdrop.receipt import RECEIPT_SUFFIX, Outcome, Receipt, read_receipt
+from sealdrop.pdf.seal import verify_seal
+from sealdrop.receipt import RECEIPT_SUFFIX, Receipt, read_receipt
 
 _MARKS = {
     CheckOutcome.PASSED: "[green]✓[/green]",
+    CheckOutcome.WARNED: "[yellow]![/yellow]",
     CheckOutcome.FAILED: "[red]✗[/red]",
     CheckOutcome.NOT_ASKED: "[dim]–[/dim]",
     CheckOutcome.NOT_REACHED: "[red]·[/red]",
@@ -33,7 +33,9 @@ _VERIFICATION = TypeAdapter(Verification)
 
 @app.command()
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="A sealed PDF.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", exists=True, help="A sealed PDF, or a folder of them with their receipts.")
+    ],
     receipt: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Its receipt, if it stands elsewhere.")
     ] = None,
@@ -48,21 +50,36 @@ def verify(
             "--config", "-c", metavar="FILE", help="A configuration, to take anchors and organisation from its account."
         ),
     ] = None,
+    trail: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", exists=True, file_okay=False, help="Of a folder: the audit trail's files."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Check a sealed PDF, and its receipt if that stands beside it.
+    """Check a sealed PDF, and its receipt if that stands beside it; or every one below a folder.
 
     Without a receipt, what is in the PDF alone is checked; without --trust or --config, nobody says whose
-    certificates to trust, so the chain is not judged. Exits with 1 if any check fails.
+    certificates to trust, so the chain is not judged. Of a folder, PDFs and receipts are also held against each other,
+    and against the audit trail that --trail or --config names. Exits with 1 if anything is wrong.
     """
+    if file.is_dir():
+        if receipt is not None:
+            raise typer.BadParameter("a folder's receipts stand beside its PDFs", param_hint="--receipt")
+        settings = load(config) if config is not None else None
+        against = Against(tuple(trust or ()), organisation, settings)
+        where = trail or (audit_folder(settings) if settings is not None else None)
+        raise typer.Exit(Exit.OK if verify_folder(file, against, where, as_json=json) else Exit.NO)
+    if trail is not None:
+        raise typer.BadParameter("is for a folder", param_hint="--trail")
     beside = file.with_name(file.name + RECEIPT_SUFFIX)
     receipt_path = receipt or (beside if beside.exists() else None)
     known = read_receipt(receipt_path.read_bytes()) if receipt_path is not None else None
-    expected = _expectation(known, trust or [], organisation, _account(config, known))
+    settings = load(config) if config is not None else None
+    expected = Against(tuple(trust or ()), organisation, settings).expectation(known)
     with Jail(1, JailLimits(), readable=(file.absolute(), *expected.trust_anchors)) as jail:
         report = jail.run(verify_seal, file.absolute(), expected)
-    disagreements = _disagreements(file, known, report) if known is not None else []
-    good = report.first_failure is None and not disagreements
+    found = disagreements(file, known, report) if known is not None else []
+    good = report.first_failure is None and not found
     console = Console(highlight=False)
     if json:
         content = {
@@ -70,58 +87,13 @@ def verify(
             "receipt": str(receipt_path) if receipt_path else None,
             "outcome": known.outcome if known else None,
             "ok": good,
-            "disagreements": disagreements,
+            "disagreements": found,
             "verification": _VERIFICATION.dump_python(report, mode="json"),
         }
         console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
     else:
-        _show(file, receipt_path, known, report, disagreements, console)
+        _show(file, receipt_path, known, report, found, console)
     raise typer.Exit(Exit.OK if good else Exit.NO)
-
-
-def _account(config: Path | None, receipt: Receipt | None) -> Account | None:
-    if config is None:
-        return None
-    accounts = load(config).accounts
-    if receipt is not None and receipt.account in accounts:
-        return accounts[receipt.account]
-    if len(accounts) == 1:
-        return next(iter(accounts.values()))
-    problem = f"there are several accounts ({', '.join(sorted(accounts))}) and no receipt that names one"
-    raise ConfigurationError(str(config), [problem])
-
-
-def _expectation(
-    receipt: Receipt | None, trust: list[Path], organisation: str | None, account: Account | None
-) -> Expectation:
-    expected = Expectation(
-        now=datetime.now(UTC),
-        trust_anchors=tuple(trust) or (account.trust_anchors if account else ()),
-        organisation=organisation or (account.organisation if account else None),
-    )
-    if receipt is None:
-        return expected
-    return replace(
-        expected,
-        original_size_bytes=receipt.original.size_bytes,
-        original_sha256=receipt.original.sha256,
-        level=receipt.seal.level_asked,
-        not_before=receipt.duplicate_of.received_at if receipt.duplicate_of else receipt.received_at,
-        not_after=receipt.verified_at,
-        archive_ids=receipt.remote.archive_ids,
-        archive_asked=receipt.outcome is Outcome.SEALED_AND_ARCHIVED,
-    )
-
-
-def _disagreements(file: Path, receipt: Receipt, report: Verification) -> list[str]:
-    """Return what the receipt says and the file does not."""
-    found = []
-    size_bytes, sha256 = hash_file(file)
-    if sha256 != receipt.sealed.sha256 or size_bytes != receipt.sealed.size_bytes:
-        found.append(f"the file is not the one the receipt is for: its SHA-256 is {sha256}")
-    if report.certificate is not None and report.certificate.sha256 != receipt.seal.certificate.sha256:
-        found.append(f"the receipt names another seal certificate, {receipt.seal.certificate.subject}")
-    return found
 
 
 def _show(

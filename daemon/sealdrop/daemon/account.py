@@ -27,22 +27,26 @@ from pydantic import JsonValue
 from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
+from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.pace import Pace
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, State
+from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, Stamp, State
 from sealdrop.pipeline import poll as remote
 from sealdrop.pipeline import submit as outward
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
+from sealdrop.visible.picture import UnusablePicture
+from sealdrop.visible.settle import settle, texts_of
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
+SignCalls = dict[DocumentId, float]  # the documents for which sign was called, and when on the monotonic clock
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
     {
@@ -65,8 +69,10 @@ class AccountWorker:
         api: SignApi,
         spool: Spool,
         recorder: Recorder,
+        gate: Gate,
         clock: Clock,
         rng: random.Random,
+        sign_calls: SignCalls | None = None,
     ) -> None:
         self.line = line
         self._config = config
@@ -74,22 +80,34 @@ class AccountWorker:
         self._api = api
         self._spool = spool
         self._recorder = recorder
+        self._gate = gate
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
         self._pace = Pace(self._account.poll_first_s, self._account.poll_longest_s)
-        self._sign_calls: dict[DocumentId, float] = {}
+        self._sign_calls: SignCalls = {} if sign_calls is None else sign_calls
 
     # Submitting.
 
     def submit(self, documents: Sequence[Document]) -> None:
-        """Create signature requests for ``validated`` documents, as one batch as far as its size allows."""
+        """Create signature requests for ``validated`` documents, as one batch as far as its size allows.
+
+        Those of folders that are outside their hours, or have used up their quota, are held.
+        """
         duplicates = [document for document in documents if document.duplicate_of is not None]
-        batch, rest = self._cut([document for document in documents if document.duplicate_of is None])
+        new = [(document, self._gate.shut_until(document)) for document in documents if document.duplicate_of is None]
+        batch, rest = self._cut([document for document, until in new if until is None])
         steps = [self._recorder.later(document, 0.0) for document in rest]
+        steps += [self._gate.wait(document, until) for document, until in new if until is not None]
         steps += [self._take_earlier_seal(document) for document in duplicates]
-        steps += [self._intend(document) for document in batch]
-        self._create([stored for stored in self._recorder.commit(steps) if stored.state is State.SUBMITTING])
+        steps += [self._gate.counted(self._intend(document), document) for document in batch]
+        self._create(self._let_through(self._recorder.commit(steps)))
+
+    def _let_through(self, stored: Sequence[Document]) -> list[Document]:
+        """Return the documents that may be sent now, and tell of those that may not."""
+        for document in stored:
+            self._gate.tell_of_quota(document)
+        return [document for document in stored if document.state is State.SUBMITTING and document.hold is None]
 
     def reconcile(self, documents: Sequence[Document]) -> None:
         """Ask what became of ``submitting`` documents, one by one, and send those of which nothing is known."""
@@ -115,8 +133,23 @@ class AccountWorker:
         external_id = document.external_id or self._identifier(document)
         fields = self._named(document) | {"external_id": external_id}
         event = EventName.SUBMISSION_INTENDED
-        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id)
+        stamp = self._stamp(document)
+        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id, stamp=stamp)
         return self._held(step, document)
+
+    def _stamp(self, document: Document) -> Stamp | None:
+        """Return the visible seal that is asked for: as the folder has it now, on the page that was measured.
+
+        Where that cannot be settled, because the folder has changed since, it is the one that it had then.
+        """
+        visible = self._seal(document).visible
+        if visible is None or document.inspection is None:
+            return None
+        try:
+            settled = settle(visible, self._account, document, document.inspection)
+        except UnusablePicture:
+            return document.stamp  # what is wrong with the image is told when it is to be sent
+        return settled if isinstance(settled, Stamp) else document.stamp
 
     def _held(self, step: Step, document: Document) -> Step:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
@@ -153,8 +186,10 @@ class AccountWorker:
     def _submission(self, document: Document) -> outward.Submission:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
-        seal = self._seal(document).model_copy(update={"level": document.level, "archive": document.archive})
-        return outward.Submission(document.external_id, self._spool.original(document.id), seal)
+        seal = outward.asked_of(self._seal(document), document)
+        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
+        stamp = texts_of(document.stamp, document.updated_at) if document.stamp is not None else None
+        return outward.Submission(document.external_id, self._spool.original(document.id), seal, stamp)
 
     def _reconcile(self, document: Document) -> None:
         found = self._found(document)
@@ -167,6 +202,8 @@ class AccountWorker:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
             missing = Reason.SEALED_CONTENT_MISSING
             self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        elif (until := self._gate.shut_until(document)) is not None:
+            self._recorder.commit([self._gate.wait(document, until)])
         elif is_newest:
             self._create(self._recorder.commit([self._intend(document)]))
         else:
@@ -185,7 +222,8 @@ class AccountWorker:
 
         If we crash once the intent is on record, the new identifier is asked for, like any other.
         """
-        for anew in self._recorder.commit([self._intend_anew(document)]):
+        step = self._gate.counted(self._intend_anew(document), document)
+        for anew in self._let_through(self._recorder.commit([step])):
             found = self._found(anew)
             if found is None:
                 self._create([anew])
@@ -374,7 +412,11 @@ class AccountWorker:
             reason = standing.reason or Reason.SEALED_CONTENT_MISSING
             return self._recorder.give_up(document, State.FAILED, reason, detail)
         archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
-        fields = self._named(document) | {"sealed_sha256": document.sealed_sha256, "archive_ids": archive_ids}
+        fields = self._named(document) | {
+            "sealed_size_bytes": document.sealed_size_bytes,
+            "sealed_sha256": document.sealed_sha256,
+            "archive_ids": archive_ids,
+        }
         return self._recorder.move(document, State.SEALED, EventName.DOCUMENT_SEALED, fields)
 
     # What all of them share.

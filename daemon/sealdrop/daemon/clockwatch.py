@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from sealdrop.clock import Clock
+from sealdrop.daemon.progress import Progress
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
@@ -22,6 +23,7 @@ class ClockWatch:
     """Compares the two clocks, in a thread of its own. ``on_set_back`` is called after documents were made due."""
 
     def __init__(self, clock: Clock, ledger: Ledger, log: Log, *, on_set_back: Callable[[], None]) -> None:
+        self.progress = Progress("clock", clock)
         self._clock = clock
         self._ledger = ledger
         self._log = log
@@ -58,5 +60,10 @@ class ClockWatch:
         self._behind = False
 
     def _run(self) -> None:
-        while not self._stopping.wait(LOOK_S):
-            self.look()
+        with self.progress.attended():
+            while not self._sleep():
+                self.look()
+
+    def _sleep(self) -> bool:
+        with self.progress.waiting("the next look", LOOK_S):
+            return self._stopping.wait(LOOK_S)

@@ -42,6 +42,7 @@ class DeliverAgain:
             "request_id": self.earlier.request_id,
             "sign_called_at": self.earlier.sign_called_at,
             "sign_accepted": self.earlier.sign_accepted,
+            "stamp": self.earlier.stamp,
         }
 
 
@@ -59,8 +60,13 @@ def judge(document: Document, earlier: Document, rule: Literal["reject", "delive
     return DeliverAgain(earlier)
 
 
-def _told(earlier: Document) -> str:
-    dropped = f"the same content was dropped on {earlier.received_at:%Y-%m-%d %H:%M:%S} UTC as {earlier.name!r}"
+def told_of_seal(earlier: Document) -> str:
+    """Return what to tell of a file that is the sealed PDF of an ``earlier`` document: it is not sealed again."""
+    return _told(earlier, "this is the sealed PDF of what was dropped")
+
+
+def _told(earlier: Document, what: str = "the same content was dropped") -> str:
+    dropped = f"{what} on {earlier.received_at:%Y-%m-%d %H:%M:%S} UTC as {earlier.name!r}"
     archived = ", ".join(each.identifier for each in earlier.remote.archive_ids)
     kept = f", archive identifier {archived}" if archived else ""
     if earlier.state is State.DELIVERED:

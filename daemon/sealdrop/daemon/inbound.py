@@ -13,6 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
+from sealdrop.daemon import progress
+from sealdrop.daemon.companions import Beside, Companions
 from sealdrop.daemon.complaints import Complaints
 from sealdrop.daemon.recorder import Recorder, one_line
 from sealdrop.daemon.room import Room
@@ -23,19 +25,21 @@ from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import Document, DocumentId, FileIdentity, Reason, State, new_document_id
-from sealdrop.pipeline import intake
+from sealdrop.model import Companion, CompanionKind, Document, DocumentId, FileIdentity, Reason, State, new_document_id
+from sealdrop.pipeline import intake, records
 from sealdrop.pipeline.below import status_below
+from sealdrop.pipeline.companions import wishes_in
 from sealdrop.pipeline.listen import Watch
 from sealdrop.pipeline.mounts import Mount
 from sealdrop.pipeline.watch import GONE, LeftOut, Sightings, list_files
-from sealdrop.spool import Spool
+from sealdrop.spool import Spool, is_document_id
 
 BATCH = 32  # files whose rows are committed together; a lone file never waits for others
 CHUNK = 256  # files of the sweep that are looked at before those come first again that events name or that are due
 LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 2.0
 ROOM_SLEEP_S = 2.0
+PREDECESSOR_LOOK_S = 1.0
 MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
 # What may be so for an instant only: a program that gives a file its name by a second link, or still writes it.
@@ -60,9 +64,18 @@ class InboundWorker:
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
+        *,
+        is_free: Callable[[], bool] = lambda: True,
     ) -> None:
+        """Make ready to take files over.
+
+        Nothing is looked at until ``is_free`` says that no earlier worker may be taking files from the same folder.
+        """
         self.name = name
+        self._is_free = is_free
+        self.waiting_since: float | None = None  # when the oldest file that waits was first seen (monotonic seconds)
         self._folder: Folder = config.folders[name]
+        self.progress = progress.Progress(f"inbound {name}", clock)
         self._node = node
         self._spool = spool
         self._unclaimed = unclaimed
@@ -96,7 +109,8 @@ class InboundWorker:
         self._found_empty: set[Path] = set()
         self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
-        self._standing = Standing(self._folder.inbound, spool, ledger, log)
+        self._standing = Standing(name, self._folder.inbound, spool, ledger, troubles, log)
+        self._companions = Companions(self._folder, spool, self._standing)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
 
     def start(self) -> None:
@@ -124,7 +138,8 @@ class InboundWorker:
 
     def _run(self) -> None:
         try:
-            self._work_until_stopped()
+            with self.progress.attended():
+                self._work_until_stopped()
         except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its folder unwatched
             self._on_fatal(error)
         finally:
@@ -134,7 +149,8 @@ class InboundWorker:
         while not self._stopping.is_set():
             self._woken.clear()
             try:
-                sleep_s = self._round()
+                with self.progress.waiting(str(self._folder.inbound), None, self._unreachable):
+                    sleep_s = self._round()
             except Fatal:
                 raise
             except (OSError, Retryable) as error:
@@ -147,7 +163,8 @@ class InboundWorker:
                 self._unreachable(one_line(error))
                 sleep_s = self._interrupted()
             if sleep_s > 0:
-                self._woken.wait(sleep_s)
+                with self.progress.waiting("files", sleep_s):
+                    self._woken.wait(sleep_s)
 
     def _interrupted(self) -> float:
         """Have everything looked at anew, in a while, whatever wakes us."""
@@ -162,6 +179,9 @@ class InboundWorker:
         What an event named and what has become due comes first, then a part of the sweep: so the first file is on its
         way, however many lie there, and each is looked at once or twice, however many wait.
         """
+        if not self._is_free():
+            self._stopping.wait(PREDECESSOR_LOOK_S)
+            return 0.0
         self._check_folder()
         if not self._is_loaded:
             self._standing.load(self.name, subfolders=self._folder.subfolders)
@@ -179,6 +199,7 @@ class InboundWorker:
         self._take_complete(self._sightings.due(self._clock.monotonic(), CHUNK), set())
         if self._listing is not None and self._sightings.room > 0:
             self._go_on_sweeping(self._listing)
+        self.waiting_since = self._sightings.oldest()
         inbound = str(self._folder.inbound)
         self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
         if not self._without_room:
@@ -209,6 +230,7 @@ class InboundWorker:
         self._sweep_due.clear()
         self._listen()
         self._complaints.sweep_begins()
+        self._standing.sweep_begins()
         subfolders = self._folder.subfolders
         self._listing = list_files(self._folder.inbound, subfolders=subfolders, left_out=self._leave_out)
 
@@ -224,9 +246,11 @@ class InboundWorker:
         self._listing = None
         self._check_folder()
         self._complaints.sweep_ended()
+        self._standing.sweep_ended()
         self._empty_folders &= self._found_empty
         self._found_empty = set()
         self._without_room &= self._sightings.paths()
+        self._companions.keep_only(self._sightings.paths())
 
     def _leave_out(self, path: Path, why: LeftOut) -> None:
         """Say why nothing in a folder is taken."""
@@ -270,6 +294,7 @@ class InboundWorker:
             for path in paths:
                 if self._stopping.is_set():
                     break
+                progress.step()
                 document = self._consider(path, batch, hinted=path in hinted)
                 if document is not None:
                     batch.append(document)
@@ -295,6 +320,9 @@ class InboundWorker:
             if self._standing.recognises(path, identity):
                 self._sightings.forget(path)
                 return None
+            owner = self._companions.document_of(path)
+            if owner is not None:
+                return self._consider_owner(path, owner, batch, identity, unfit)
             seen = self._sightings.complete(path, now=now, hinted=hinted)
         except BlockingIOError:
             self._sightings.wait(path, now=now)
@@ -310,10 +338,66 @@ class InboundWorker:
         if any(document.identity == seen for document in batch):
             self._sightings.forget(path)
             return None  # it was renamed since it was copied
+        if unfit is None and self._is_own_record(path, seen):
+            return None
+        beside = Beside({}) if unfit is not None else self._companions.look(path, seen, now)
+        if not isinstance(beside, Beside):
+            self._sightings.wait(path, now=now, delay_s=beside, complete=seen)
+            return None
         # What a file claims and does not hold (holes) takes no room in the spool either, nor does what is not taken:
         # its sender is to be told why, not to wait for room that there may never be.
         need_bytes = 0 if unfit is not None else min(status.st_size, status.st_blocks * BLOCK_BYTES)
-        return self._take_if_room(path, seen, need_bytes)
+        return self._take_if_room(path, seen, beside, need_bytes)
+
+    def _is_own_record(self, path: Path, seen: FileIdentity) -> bool:
+        """Whether the file is a reason or receipt of ours, which is no document: a reason is removed."""
+        try:
+            found = records.recognise(self._folder.inbound, path, seen, self._known)
+            if found is None:
+                return False
+            self._sightings.forget(path)
+            what, document = found
+            if what is records.OwnRecord.RECEIPT:
+                detail = f"it is the receipt of document {document.id}"
+                self._complaints.tell(path, Reason.OWN_RECORD, detail, seen)
+            elif records.remove(self._folder.inbound, path, seen):
+                name = "/".join(path.relative_to(self._folder.inbound).parts)
+                self._log.info(EventName.OWN_RECORD_REMOVED, document=document.id, name=name)
+        except BlockingIOError:
+            self._sightings.wait(path, now=self._clock.monotonic())
+        except OSError as error:
+            self._tell_of(path, error)
+        return True
+
+    def _known(self, document_id: str) -> Document | None:
+        """Return the document with an ID that anybody may have written."""
+        return self._ledger.get(document_id) if is_document_id(document_id) else None
+
+    def _consider_owner(
+        self,
+        path: Path,
+        owner: Path,
+        batch: Sequence[Document],
+        identity: FileIdentity,
+        unfit: intake.NotTaken | None,
+    ) -> Document | None:
+        """Look at the document whose companion stands at ``path``; say so if there has been none for long."""
+        now = self._clock.monotonic()
+        if unfit is not None:  # it may only be so for an instant
+            if path in self._sightings.paths():
+                self._complaints.tell(path, unfit.reason, unfit.detail, identity)
+            self._sightings.wait(path, now=now)
+            return None
+        try:
+            status_below(self._folder.inbound, owner.relative_to(self._folder.inbound))
+        except FileNotFoundError:
+            self._sightings.wait(path, now=now, delay_s=self._folder.incomplete_s)
+            if self._sightings.is_overdue(path, now):
+                self._complaints.tell(path, Reason.COMPANION_ALONE, f"there is no {owner.name!r} beside it", identity)
+            return None
+        self._sightings.forget(path)
+        self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
+        return self._consider(owner, batch, hinted=False)
 
     def _tell_of(self, path: Path, error: OSError) -> None:
         """Take note that a file has gone, or say that it cannot be read.
@@ -332,12 +416,12 @@ class InboundWorker:
         else:
             self._complaints.tell(path, Reason.FILE_UNREADABLE, error.strerror or "it cannot be read")
 
-    def _take_if_room(self, path: Path, seen: FileIdentity, need_bytes: int) -> Document | None:
+    def _take_if_room(self, path: Path, seen: FileIdentity, beside: Beside, need_bytes: int) -> Document | None:
         """Take the file over; if there is no room for it, it waits, and smaller ones go past it."""
         why = self._room.lacks(need_bytes)
         if why is None:
             try:
-                document = self._take(path, seen)
+                document = self._take(path, seen, beside)
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise
@@ -355,27 +439,38 @@ class InboundWorker:
         if why is not None:
             raise OSError(errno.ENOSPC, why)
 
-    def _take(self, path: Path, seen: FileIdentity) -> Document | None:
+    def _take(self, path: Path, seen: FileIdentity, beside: Beside) -> Document | None:
         document_id = new_document_id(self._clock.now())
         copy = self._spool.original(document_id)
-        taken: intake.Taken | intake.NotTaken | intake.Unsettled | None = None
+        taken: intake.Taken | intake.NotTaken | intake.Unsettled = intake.Unsettled(str(path))
+        document = None
         try:
             self._spool.make(document_id)
-            taken = intake.take(self._folder.inbound, path, copy, seen=seen, check=self._check_room)
+            # First what goes with it: a whole copy that a crash leaves without a row has all that it needs.
+            companions = self._companions.take(path, document_id, beside, check=self._check_room)
+            if companions is not None:
+                taken = intake.take(self._folder.inbound, path, copy, seen=seen, check=self._check_room)
+                if isinstance(taken, intake.Taken) and not self._must_wait(path, beside, taken):
+                    document = self._document(document_id, taken, companions)
         finally:
-            if not isinstance(taken, intake.Taken):
+            if document is None:
                 self._spool.remove(document_id)
         self._sightings.forget(path)
         if isinstance(taken, intake.NotTaken):
             self._complaints.tell(path, taken.reason, taken.detail, seen)
             return None
-        if isinstance(taken, intake.Unsettled):
+        if document is None:
             self._sightings.wait(path, now=self._clock.monotonic())
             return None
-        return self._document(document_id, taken)
+        self._companions.forget(path)
+        return document
 
-    def _document(self, document_id: DocumentId, taken: intake.Taken) -> Document:
+    def _must_wait(self, path: Path, beside: Beside, taken: intake.Taken) -> bool:
+        return self._companions.must_wait(path, beside, taken.sha256, self._clock.monotonic())
+
+    def _document(self, document_id: DocumentId, taken: intake.Taken, companions: tuple[Companion, ...]) -> Document:
         now = self._clock.now()
+        has_sidecar = any(each.kind is CompanionKind.SIDECAR for each in companions)
         return Document(
             id=document_id,
             node=self._node,
@@ -391,6 +486,8 @@ class InboundWorker:
             due_at=now,
             level=self._folder.seal.level,
             archive=self._folder.seal.archive,
+            companions=companions,
+            wishes=wishes_in(self._spool.companion(document_id, CompanionKind.SIDECAR)) if has_sidecar else None,
         )
 
     def _commit(self, batch: Sequence[Document]) -> None:
@@ -398,7 +495,8 @@ class InboundWorker:
         if not batch:
             return
         try:
-            self._recorder.received(batch)
+            with progress.waiting("the ledger", 0.0):
+                self._recorder.received(batch)
         except Exception:
             # A failing disk can leave it open whether the rows are there: only what surely has none is of no use.
             for document in batch:
@@ -409,7 +507,8 @@ class InboundWorker:
         self._standing.remove(batch)
         for document in batch:
             self._unclaimed.taken_over(document.sha256)
-            self._complaints.taken(document.name)
+            for name in (document.name, *(document.name + each.kind.suffix for each in document.companions)):
+                self._complaints.taken(name)
             if "/" in document.name and len(self._emptied) < MAX_EMPTY:
                 self._emptied |= {self._folder.inbound / parent for parent in PurePosixPath(document.name).parents}
 

@@ -7,18 +7,22 @@ is broken, that makes three calls that try it at a time, one for each operation,
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import ParamSpec, TypeVar
 
 from sealdrop.backoff import Backoff, Breaker
 from sealdrop.clock import Clock
 from sealdrop.config import Account
+from sealdrop.daemon import progress
 from sealdrop.daemon.refusals import Refusals
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
-from sealdrop.model import DocumentId
+from sealdrop.model import DocumentId, State
+
+# Called after each call, with the account, the operation, how it ended and the seconds it took; must not raise.
+Listener = Callable[[str, "Operation", str, float], None]
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,6 +39,14 @@ class Operation(StrEnum):
     STATUS = "status"
 
 
+# Which documents cannot go on while an operation does not work.
+NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
+    Operation.CREATE: (State.VALIDATED, State.SUBMITTING),
+    Operation.SIGN: (State.SUBMITTED,),
+    Operation.STATUS: (State.SUBMITTING, State.SEALING, State.ARCHIVING),
+}
+
+
 def subject(account: str, operation: Operation) -> str:
     """Return what the trouble with an operation of an account is called."""
     return f"account {account} {operation}"
@@ -43,8 +55,18 @@ def subject(account: str, operation: Operation) -> str:
 class AccountLine:
     """One account's calls, a breaker for each operation. Used by several threads."""
 
-    def __init__(self, name: str, account: Account, clock: Clock, troubles: Troubles, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        account: Account,
+        clock: Clock,
+        troubles: Troubles,
+        rng: random.Random,
+        on_call: Listener = lambda *_: None,
+    ) -> None:
         self.name = name
+        self._call_timeout_s = account.call_timeout_s
+        self._on_call = on_call
         self._clock = clock
         self._troubles = troubles
         self._rng = rng
@@ -63,6 +85,11 @@ class AccountLine:
         return max(
             (max(breaker.open_until - now, PROBED_S) for breaker in breakers if not breaker.may_call(now)), default=0.0
         )
+
+    def out_of_reach(self) -> Mapping[Operation, bool]:
+        """Return for each operation whether it counts as out of reach."""
+        with self._lock:
+            return {operation: breaker.is_open for operation, breaker in self._breakers.items()}
 
     def share(self, limit: int, *operations: Operation) -> int:
         """Return how many documents may be claimed at a time of ``limit``: one if an operation does not work.
@@ -102,19 +129,27 @@ class AccountLine:
             if not self._breakers[operation].may_call(self._clock.monotonic()):
                 raise Retryable(f"{operation} of account {self.name} does not work; somebody is trying it")
             self._breakers[operation] = self._breakers[operation].called()
+        began = self._clock.monotonic()
+        outcome = "answered"
         try:
-            result = function()
+            with progress.waiting(f"an answer to {operation} of account {self.name}", self._call_timeout_s):
+                result = function()
         except (Retryable, OutcomeUnknown) as error:
+            outcome = "unknown" if isinstance(error, OutcomeUnknown) else "failed"
             self._failed(operation, error)
             raise
         except Refused as error:
+            outcome = "refused"
             self._refused(operation, documents, error)
             raise
         except BaseException:
+            outcome = "withdrawn"
             with self._lock:
                 # Our own trouble says nothing about the service.
                 self._breakers[operation] = self._breakers[operation].withdrew()
             raise
+        finally:
+            self._on_call(self.name, operation, outcome, self._clock.monotonic() - began)
         self._succeeded(operation, documents)
         return result
 
@@ -149,5 +184,5 @@ class AccountLine:
         if breaker.is_open and not was_open:
             event = EventName.ACCOUNT_UNREACHABLE
             self._troubles.tell(named, f"{what}: {error}", event, **fields, error=str(error))
-        elif was_open and not breaker.is_open:
+        elif not breaker.is_open:  # also if it was told by a line that an earlier configuration had made
             self._troubles.over(named, EventName.ACCOUNT_REACHABLE, **fields)

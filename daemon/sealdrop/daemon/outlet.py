@@ -1,15 +1,17 @@
-"""The folders that documents are written into: outbound, rejected, failed.
+"""The folders that documents are written into: outbound, rejected, failed, and processed if there is one.
 
 A folder that is gone, full or read-only is no document's fault: its documents wait, one of them tries it now and then,
 and all go on by themselves when it can be written to again.
 """
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from sealdrop.clock import Clock
+from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
@@ -33,7 +35,7 @@ class Unwritable(Retryable):
 
 
 class Outlet:
-    """One such folder. Used by one thread."""
+    """One such folder. One thread writes into it; another one may `tidy` it up."""
 
     def __init__(self, folder: str, place: str, path: Path, state_dir: Path, troubles: Troubles, clock: Clock) -> None:
         self._folder = folder
@@ -49,6 +51,12 @@ class Outlet:
         self._looked_at = float("-inf")
         # Which documents could not be written: a small one that fits says nothing of a large one that does not.
         self._failing: set[DocumentId] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._path
 
     def closed_s(self) -> float:
         """Return for how many seconds nothing should be written, 0 if it may; look at the folder now and then."""
@@ -56,9 +64,10 @@ class Outlet:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             try:
-                self._check()
+                with waiting(str(self._path), None, self._tell):
+                    self._check()
             except OSError as error:
-                self._tell(error)
+                self._tell(error.strerror or str(error))
             else:
                 self._well()
         return max(0.0, self._closed_until - now)
@@ -74,8 +83,9 @@ class Outlet:
         if self._closed_until > self._clock.monotonic():
             raise Unwritable(f"{self._path} cannot be written to", tried=False)
         try:
-            self._check()
-            result = function()
+            with waiting(str(self._path), None, self._tell), self._lock:
+                self._check()
+                result = function()
         except OSError as error:
             if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(self._state_dir):
                 raise
@@ -84,13 +94,25 @@ class Outlet:
             self._closed_until = self._clock.monotonic() + pause_s
             if len(self._failing) < MAX_FAILING:
                 self._failing.add(document)
-            self._tell(error)
+            self._tell(error.strerror or str(error))
             raise Unwritable(f"{self._path} cannot be written to: {error.strerror or error}", tried=True) from error
         self._failures = 0
         self._closed_until = 0.0
         self._failing.discard(document)
         self._well()
         return result
+
+    def tidy(self, function: Callable[[], T]) -> T:
+        """Return what ``function`` returns, which looks for what was written or removes it, while nothing is written.
+
+        That this fails says nothing of the folder: nobody's document waits for it.
+
+        Raises:
+            OSError: it cannot be written to, or ``function`` fails.
+        """
+        with waiting(str(self._path), None, self._tell), self._lock:
+            self._check()
+            return function()
 
     def forget(self, document: DocumentId) -> None:
         """Take note that the document has not to be written any more: it no longer says that something is wrong."""
@@ -103,8 +125,7 @@ class Outlet:
         if not os.access(self._path, os.W_OK | os.X_OK):
             raise PermissionError("it may not be written to")
 
-    def _tell(self, error: OSError) -> None:
-        what = error.strerror or str(error)
+    def _tell(self, what: str) -> None:
         text = f"{self._path} cannot be written to, its documents wait: {what}"
         event = EventName.FOLDER_UNWRITABLE
         self._troubles.tell(

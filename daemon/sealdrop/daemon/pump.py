@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 from sealdrop.clock import Clock
+from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.recorder import one_line
 from sealdrop.errors import Fatal, SealdropError
 from sealdrop.events import EventName
@@ -43,6 +44,7 @@ class Pump:
         closed_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.name = name
+        self.progress = Progress(name, clock)
         self._claim = claim
         self._give_up = give_up
         self._unsettled: Sequence[Document] = ()
@@ -58,6 +60,11 @@ class Pump:
     def start(self) -> None:
         """Begin to work."""
         self._thread.start()
+
+    @property
+    def unsettled(self) -> Sequence[Document]:
+        """What was claimed, and neither worked on to its end nor given back. To be asked once the thread has ended."""
+        return self._unsettled
 
     def wake(self) -> None:
         """Say that something may be due."""
@@ -76,16 +83,19 @@ class Pump:
 
     def _run(self) -> None:
         try:
-            self._work_until_stopped()
+            with self.progress.attended():
+                self._work_until_stopped()
         except BaseException as error:  # noqa: BLE001 - a worker that ends unseen would leave its documents waiting
             self._on_fatal(error)
 
     def _work_until_stopped(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
+            self.progress.step()
             sleep_s = self.turn()
             if sleep_s > 0 and not self._stopping.is_set():
-                self._wake.wait(sleep_s)
+                with self.progress.waiting("more to do", sleep_s):
+                    self._wake.wait(sleep_s)
 
     def turn(self) -> float:
         """Do one round; return for how many seconds there is nothing more to do, unless somebody wakes the pump.

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock
+from sealdrop.daemon import progress
 from sealdrop.errors import LeaseLost, Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger, Step
@@ -21,6 +22,7 @@ from sealdrop.model import Document, Event, Reason, State
 from sealdrop.signapi.wire import clean
 
 Listener = Callable[[Document, Event], None]
+Follower = Callable[[Step], None]
 
 _WORRYING = frozenset({EventName.DOCUMENT_REJECTED, EventName.DOCUMENT_FAILED})
 
@@ -43,6 +45,7 @@ class Recorder:
         self._on_stored = on_stored
         self._on_record = on_record
         self._listeners: list[Listener] = []
+        self._followers: list[Follower] = []
 
     def listen(self, listener: Listener) -> None:
         """Have ``listener`` called with every document that moved and its event, in the thread that moved it.
@@ -50,6 +53,13 @@ class Recorder:
         It must not raise.
         """
         self._listeners.append(listener)
+
+    def follow(self, follower: Follower) -> None:
+        """Have ``follower`` called with every step that was recorded, also those of which nothing goes on record.
+
+        It must not raise.
+        """
+        self._followers.append(follower)
 
     def received(self, documents: Sequence[Document]) -> None:
         """Record documents whose durable copies stand in the spool, in one transaction."""
@@ -61,7 +71,11 @@ class Recorder:
                 "name": document.name,
                 "size_bytes": document.size_bytes,
                 "sha256": document.sha256,
+                "level": document.level,
+                "archive": document.archive,
             }
+            if document.companions:
+                fields["companions"] = {each.kind.value: each.sha256 for each in document.companions}
             steps.append(Step(None, document, Event(EventName.DOCUMENT_RECEIVED, fields)))
         self.commit(steps)
 
@@ -71,6 +85,7 @@ class Recorder:
         A document whose lease was lost meanwhile is left out: whoever has it now records what becomes of it.
         """
         outcomes = self._ledger.record(*steps)
+        progress.step()
         # From here on all is committed, and nothing below raises.
         self._on_record()
         stored = []
@@ -80,7 +95,10 @@ class Recorder:
                 continue
             stored.append(outcome)
             self._on_stored(outcome)
-            if step.event is not None:
+            for follower in self._followers:
+                follower(step)
+            waits_instead = step.ration is not None and outcome.hold is not None
+            if step.event is not None and not waits_instead:
                 self._tell(outcome, step.event)
         return stored
 
@@ -114,6 +132,7 @@ class Recorder:
             last_error=None if state != before.state else before.last_error,
             # Another state examines another file, with another program: it begins among the others.
             suspect=before.suspect and state == before.state,
+            hold=None,
             **changes,  # type: ignore[arg-type]
         )
         return Step(before, after, Event(event, fields or {}))
@@ -130,13 +149,24 @@ class Recorder:
         step = self.move(before, state, event, fields, reason=reason, reason_detail=detail)
         return replace(step, after=replace(step.after, **changes))  # type: ignore[arg-type]
 
-    def finish(self, before: Document, state: State, event: EventName, fields: dict[str, JsonValue], name: str) -> Step:
-        """Return the step after which nothing is left to do for a document that was published as ``name``."""
-        step = self.move(before, state, event, fields, published_name=name)
-        return replace(step, after=replace(step.after, due_at=None))
+    def finish(
+        self,
+        before: Document,
+        state: State,
+        event: EventName,
+        fields: dict[str, JsonValue],
+        *,
+        kept_days: float | None = None,
+        **changes: object,
+    ) -> Step:
+        """Return the step after which nothing is left to do for a document but to remove its files in ``kept_days``."""
+        step = self.move(before, state, event, fields)
+        step = replace(step, after=replace(step.after, **changes))  # type: ignore[arg-type]
+        kept_until = None if kept_days is None else self._clock.now() + timedelta(days=kept_days)
+        return replace(step, after=replace(step.after, due_at=None, kept_until=kept_until))
 
     def later(self, before: Document, due_in_s: float, error: BaseException | None = None, **changes: object) -> Step:
-        """Return the step that leaves a document where it is, due again in ``due_in_s``.
+        """Return the step that leaves a document where it is, due again in ``due_in_s``; a ``hold`` on it ends.
 
         With an ``error`` that counts as a failed try, and is logged.
         """
@@ -159,7 +189,7 @@ class Recorder:
             lease=None,
             attempts=attempts,
             last_error=last_error,
-            **changes,  # type: ignore[arg-type]
+            **{"hold": None, **changes},  # type: ignore[arg-type]
         )
         return Step(before, after, None)
 
@@ -188,8 +218,12 @@ class TrailWriter:
 
     BATCH = 500
     RETRY_S = 10.0
+    LONGEST_SLEEP_S = 60.0
 
-    def __init__(self, ledger: Ledger, trail: Trail, log: Log, *, on_fatal: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, trail: Trail, log: Log, *, clock: Clock, on_fatal: Callable[[BaseException], None]
+    ) -> None:
+        self.progress = progress.Progress("audit", clock)
         self._ledger = ledger
         self._trail = trail
         self._log = log
@@ -223,8 +257,13 @@ class TrailWriter:
         while records := self._ledger.audit_pending(self.BATCH):
             self._trail.append(records)
             self._ledger.audit_written(records[-1])
+            progress.step()
 
     def _run(self) -> None:
+        with self.progress.attended():
+            self._copy_until_stopped()
+
+    def _copy_until_stopped(self) -> None:
         while True:
             stopping = self._stopping
             self._wake.clear()
@@ -233,11 +272,15 @@ class TrailWriter:
             except (OSError, Retryable) as error:
                 self._log.error(EventName.WORKER_TROUBLED, worker="audit", error=one_line(error))
                 if not stopping:
-                    self._wake.wait(self.RETRY_S)
+                    self._sleep(self.RETRY_S)
                     continue
             except Exception as error:  # noqa: BLE001 - without the trail nothing may go on
                 self._on_fatal(error)
                 return
             if stopping:
                 return
-            self._wake.wait()
+            self._sleep(self.LONGEST_SLEEP_S)
+
+    def _sleep(self, longest_s: float) -> None:
+        with self.progress.waiting("more records", longest_s):
+            self._wake.wait(longest_s)

@@ -67,6 +67,8 @@ def _ask(wanted: str, document: Document, config: Config, ledger: Ledger, clock:
         refusals=0,
         last_error=None,
         retries=document.retries + 1,
+        kept_until=None,
+        expired_at=None,
     )
     fields = {"folder": document.folder, "name": document.name, "reason": document.reason, "by": _who()}
     (outcome,) = ledger.record(Step(document, after, Event(EventName.DOCUMENT_RETRIED, fields)))
@@ -83,10 +85,15 @@ def _refusal(document: Document, config: Config, ledger: Ledger) -> str | None:
         return f"its folder {document.folder!r} or account {document.account!r} is no longer configured"
     if document.due_at is not None:
         return "it has only just failed and is still being given back: ask again in a moment"
+    if document.lease is not None:
+        return "its time in the failed folder is over, and its files are just being removed: ask again in a moment"
     twin = ledger.twin_of(document) if folder.duplicates != "seal-again" else None
     if twin is not None:
         return f"the same content was dropped again, as document {twin.id}, which is {twin.state}"
     original = folder.failed / (document.published_name or document.name)
+    if document.expired_at is not None and not original.is_file():
+        removed = f"its original was removed on {document.expired_at:%Y-%m-%d}, as the folder's keep_failed_days says"
+        return f"{removed}: drop the document again"
     if not original.is_file():
         return f"its original does not stand at {original} any more: put it back there, or drop it again"
     return None

@@ -8,10 +8,10 @@ import os
 import threading
 from pathlib import Path
 
+from sealdrop.checks.space import lack
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.events import EventName
 
-MIN_FREE_FILES = 64  # a document needs a few, the ledger and the audit trail one now and then
 SUBJECT = "state_dir"
 
 
@@ -20,7 +20,7 @@ class Room:
 
     def __init__(self, state_dir: Path, min_free_mib: float, troubles: Troubles) -> None:
         self._state_dir = state_dir
-        self._min_free_bytes = int(min_free_mib * (1 << 20))
+        self._min_free_mib = min_free_mib
         self._troubles = troubles
         self._lock = threading.Lock()
         self._waiting: set[str] = set()
@@ -31,17 +31,15 @@ class Room:
         Raises:
             OSError: the state directory cannot be looked at.
         """
-        if self._min_free_bytes == 0:
+        if self._min_free_mib == 0:
             return None
         status = os.statvfs(self._state_dir)
-        free_bytes = status.f_bavail * status.f_frsize
-        if free_bytes - need_bytes < self._min_free_bytes:
-            wanted_mib, free_mib = (need_bytes + self._min_free_bytes) / (1 << 20), free_bytes / (1 << 20)
-            return f"{free_mib:.0f} MiB are free where {self._state_dir} is, {wanted_mib:.0f} MiB are needed"
         # Some file systems make room for names as they need it, and say that they have none.
-        if status.f_files and status.f_favail < MIN_FREE_FILES:
-            return f"there is room for only {status.f_favail} more files where {self._state_dir} is"
-        return None
+        free_files = status.f_favail if status.f_files else -1
+        free_bytes = status.f_bavail * status.f_frsize
+        return lack(
+            free_bytes, free_files, min_free_mib=self._min_free_mib, place=self._state_dir, need_bytes=need_bytes
+        )
 
     def wanted(self, who: str, why: str) -> None:
         """Say that worker ``who`` waits for room, and why."""

@@ -16,19 +16,36 @@ from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
+from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.retention import kept_days
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import naming
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.ledger.store import Step
-from sealdrop.model import CHECK_REASONS, CheckName, Document, Finding, Reason, State, Verdict, Verification
+from sealdrop.model import (
+    CHECK_REASONS,
+    CheckName,
+    CheckOutcome,
+    CompanionKind,
+    Document,
+    Finding,
+    Inspection,
+    Reason,
+    Stamp,
+    State,
+    Verdict,
+    Verification,
+)
 from sealdrop.pdf.jail import JailedError, JailLimitExceeded
-from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back
+from sealdrop.pipeline.companions import fault_of, missing_of
+from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back, keep
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
+from sealdrop.visible.settle import OffPage, settle
 
 TRY_AGAIN = Backoff(first_s=2.0, longest_s=60.0)
 EARLIER_LOOK = 0.25  # of the time that a document has waited for an earlier one: how long until the next look
@@ -63,6 +80,8 @@ class LocalStages:
 
     def deliver(self, documents: Sequence[Document]) -> None:
         """Publish ``verified`` documents, give ``rejected`` and ``failed`` ones back, fetch ``retrying`` ones again.
+
+        Of ``delivered`` ones, keep the originals.
 
         One worker does all of this for a folder: a document's copies are never fetched while they are being cleared.
         """
@@ -105,8 +124,10 @@ class LocalStages:
             return self.recorder.commit([step])
 
     def _validate(self, document: Document) -> Step:
-        folder = self.config.folders[document.folder]
-        match self._beside_earlier(document, folder.duplicates):
+        unfit = self._unfit_as_it_came(document)
+        if unfit is not None:
+            return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail)
+        match self._beside_earlier(document, self.config.folders[document.folder].duplicates):
             case duplicates.Wait(because):
                 return self._wait_for_earlier(document, because)
             case duplicates.Reject(detail):
@@ -115,18 +136,16 @@ class LocalStages:
                 changes = again.taken_from()
             case None:
                 changes = dict[str, Any]()
-        original, jail = self.spool.original(document.id), self.jails.for_validating(suspects=document.suspect)
         try:
-            report = validate(original, folder.validation, jail, suspect=document.suspect)
+            report = self._inspect(document)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
-        except JailedError as error:
-            if not self._broke_for_good(document, error):
-                raise
-            report = given_up(error)
-        if report.verdict is Verdict.REJECT:
-            cause = report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
-            return self.recorder.give_up(document, State.REJECTED, cause.code, cause.detail, inspection=report)
+        stamp = None if changes else self._stamp(document, report)
+        unfit = self._unfit_by_report(document, report) or (stamp if isinstance(stamp, Finding) else None)
+        if unfit is not None:
+            return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail, inspection=report)
+        if stamp is not None:
+            changes["stamp"] = stamp
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
@@ -135,6 +154,50 @@ class LocalStages:
         }
         event = EventName.DOCUMENT_VALIDATED
         return self.recorder.move(document, State.VALIDATED, event, fields, inspection=report, **changes)
+
+    def _unfit_as_it_came(self, document: Document) -> Finding | None:
+        """Return what is wrong with what came with the document, or that it is our own sealed PDF."""
+        folder, units = self.config.folders[document.folder], self.config.accounts[document.account].visible_units
+        fault = fault_of(document, folder, units, self._companions(document))
+        if fault is not None or folder.duplicates == "seal-again":
+            return fault
+        own_seal = self.ledger.sealed_as(document)
+        return None if own_seal is None else Finding(Reason.DUPLICATE, duplicates.told_of_seal(own_seal))
+
+    def _inspect(self, document: Document) -> Inspection:
+        """Return what inspection says of the document.
+
+        Raises:
+            JailLimitExceeded: it took too much.
+            JailedError: it broke, and may not when it is tried again.
+        """
+        folder, original = self.config.folders[document.folder], self.spool.original(document.id)
+        visible, jail = folder.seal.visible, self.jails.for_validating(suspects=document.suspect)
+        page = visible.page if visible is not None else None
+        try:
+            with waiting("the inspection of a document", LONGEST / timedelta(seconds=1)):
+                return validate(original, folder.validation, jail, suspect=document.suspect, seal_page=page)
+        except JailedError as error:
+            if isinstance(error, JailLimitExceeded) or not self._broke_for_good(document, error):
+                raise
+            return given_up(error)
+
+    def _unfit_by_report(self, document: Document, report: Inspection) -> Finding | None:
+        if report.verdict is Verdict.REJECT:
+            return report.cause or Finding(Reason.UNREADABLE, "inspection gave no reason")
+        # After the inspection: what is no PDF is told so, not that its sidecar is missing.
+        return missing_of(document, self.config.folders[document.folder])
+
+    def _stamp(self, document: Document, report: Inspection) -> Stamp | Finding | None:
+        """Return the visible seal of a document that passed inspection, or why it has no room; None if it has none."""
+        visible = self.config.folders[document.folder].seal.visible
+        if visible is None or report.verdict is Verdict.REJECT:
+            return None
+        match settle(visible, self.config.accounts[document.account], document, report):
+            case OffPage(detail):
+                return Finding(Reason.SEAL_OFF_PAGE, detail)
+            case stamp:
+                return stamp
 
     def _beside_earlier(self, document: Document, rule: Duplicates) -> duplicates.Verdict | None:
         """Return what becomes of a document for an earlier one of its content; None: it goes its own way."""
@@ -159,7 +222,8 @@ class LocalStages:
         sealed = self.spool.sealed(document.id, document.sealed_sha256)
         jail = self.jails.for_verifying(suspects=document.suspect)
         try:
-            report = verify(document, sealed, account, jail, now=self.clock.now())
+            with waiting("the verification of a seal", LONGEST / timedelta(seconds=1)):
+                report = verify(document, sealed, account, jail, now=self.clock.now())
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
         except JailedError as error:
@@ -170,27 +234,44 @@ class LocalStages:
                 self.troubles.tell(subject, text, event, document=document.id, error=str(error))
             raise
         self.troubles.over(f"verification of {document.id}", EventName.VERIFICATION_MENDED, document=document.id)
+        self._tell_appearance(document, report)
         reason, detail = _failure(document, report)
         if reason is not None:
-            return self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
+            step = self.recorder.give_up(document, State.FAILED, reason, detail, verification=report)
+            return _with_fields(step, _seal_fields(report)) if report.certificate is not None else step
         fields: dict[str, JsonValue] = {
             "folder": document.folder,
             "name": document.name,
             "level": report.level,
             "checks": len(report.checks),
             "sealed_sha256": document.sealed_sha256,
+            **_seal_fields(report),
         }
         return self.recorder.move(document, State.VERIFIED, EventName.DOCUMENT_VERIFIED, fields, verification=report)
+
+    def _tell_appearance(self, document: Document, report: Verification) -> None:
+        """Have it known while a folder's visible seals stand elsewhere than they should: a unit is wrong somewhere."""
+        check = next(check for check in report.checks if check.name is CheckName.APPEARANCE)
+        subject, named = f"visible seals of folder {document.folder}", {"folder": document.folder}
+        if check.outcome is CheckOutcome.WARNED:
+            text = f"{check.detail} (document {document.id}); see accounts.{document.account}.visible_units"
+            event = EventName.SEAL_MISPLACED
+            self.troubles.tell(subject, text, event, document=document.id, detail=check.detail, **named)
+        elif check.outcome is CheckOutcome.PASSED:
+            self.troubles.over(subject, EventName.SEAL_IN_PLACE, **named)
 
     def _deliver(self, document: Document) -> Step:
         if document.state is State.RETRYING:
             return self._fetch_back(document)
+        if document.state is State.DELIVERED:
+            return self._keep(document)
         folder = self.config.folders[document.folder]
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
         outlet = self.outlets[document.folder, document.state]
         if document.state is State.VERIFIED:
-            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound))
+            wanted = folder.outbound_name.name(document, self.config.service.zone())
+            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound, wanted))
             if document.retries:
                 # It is published, and only that counts: what cannot be cleared away there is untidy, and no reason to
                 # keep the document from being on record as delivered.
@@ -198,11 +279,43 @@ class LocalStages:
                     clear_failed(document, sealed, folder.failed)
             archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
             fields |= {"published_name": name, "archive_ids": archive_ids}
-            return self.recorder.finish(document, State.DELIVERED, EventName.DOCUMENT_DELIVERED, fields, name)
+            event = EventName.DOCUMENT_DELIVERED
+            if folder.processed is not None:  # until its original is kept, its copy stays
+                return self.recorder.move(document, State.DELIVERED, event, fields, published_name=name)
+            return self.recorder.finish(document, State.DELIVERED, event, fields, published_name=name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
-        name = outlet.write(document.id, lambda: give_back(document, original, sealed, target))
+        name = outlet.write(
+            document.id, lambda: give_back(document, original, sealed, target, self.spool.companions(document.id))
+        )
         fields |= {"published_name": name, "place": "rejected" if document.state is State.REJECTED else "failed"}
-        return self.recorder.finish(document, document.state, EventName.ORIGINAL_RETURNED, fields, name)
+        days = kept_days(folder, document)
+        event = EventName.ORIGINAL_RETURNED
+        return self.recorder.finish(document, document.state, event, fields, kept_days=days, published_name=name)
+
+    def _keep(self, document: Document) -> Step:
+        """Have the original in the processed folder; if there is none any more, originals are deleted.
+
+        If we crash anywhere here, the same is done again.
+        """
+        folder = self.config.folders[document.folder]
+        processed = folder.processed
+        if processed is None:
+            step = self.recorder.later(document, 0.0)
+            return replace(step, after=replace(step.after, due_at=None))
+        together = [name for name, each in self.config.folders.items() if each.processed == processed]
+        name = self.outlets[document.folder, document.state].write(
+            document.id,
+            lambda: keep(
+                document,
+                self.spool.original(document.id),
+                processed,
+                self.spool.companions(document.id),
+                is_anothers=lambda name: self.ledger.is_kept_by_another(document, name, together),
+            ),
+        )
+        fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name, "kept_name": name}
+        event, days = EventName.ORIGINAL_KEPT, kept_days(folder, document)
+        return self.recorder.finish(document, document.state, event, fields, kept_days=days, kept_name=name)
 
     def _fetch_back(self, document: Document) -> Step:
         """Have the original in the spool again, and no longer in the failed folder; SignAPI is asked next.
@@ -234,12 +347,43 @@ class LocalStages:
         step = self.recorder.move(document, State.FAILED, EventName.RETRY_REFUSED, fields | {"detail": detail})
         if original.exists():
             return step  # fetched by an earlier try, so it has to be given back
-        return replace(step, after=replace(step.after, due_at=None))
+        days = kept_days(folder, step.after)
+        kept_until = None if days is None else self.clock.now() + timedelta(days=days)
+        return replace(step, after=replace(step.after, due_at=None, kept_until=kept_until))
 
     def _fetch(self, document: Document, failed: Path) -> bool:
         with naming(self.spool.folder(document.id)):
             self.spool.make(document.id)
-        return fetch_back(document, self.spool.original(document.id), failed)
+        return fetch_back(document, self.spool.original(document.id), failed, self._companions(document))
+
+    def _companions(self, document: Document) -> Mapping[CompanionKind, Path]:
+        """Return where the copies of what came with the document are, or are to be."""
+        return {each.kind: self.spool.companion(document.id, each.kind) for each in document.companions}
+
+
+def _seal_fields(report: Verification) -> dict[str, JsonValue]:
+    """Return what goes on record of a seal itself, so that the audit trail alone says whose certificate made it."""
+    certificate = report.certificate
+    if certificate is None:
+        return {}
+    return {
+        "signed_at": report.signed_at.isoformat() if report.signed_at else None,
+        "certificate": {
+            "subject": certificate.subject,
+            "issuer": certificate.issuer,
+            "serial": certificate.serial,
+            "sha256": certificate.sha256,
+            "not_before": certificate.not_before.isoformat(),
+            "not_after": certificate.not_after.isoformat(),
+        },
+    }
+
+
+def _with_fields(step: Step, fields: dict[str, JsonValue]) -> Step:
+    """Return the step with more on record."""
+    if step.event is None:
+        return step
+    return replace(step, event=replace(step.event, fields={**step.event.fields, **fields}))
 
 
 def _failure(document: Document, report: Verification) -> tuple[Reason | None, str]:

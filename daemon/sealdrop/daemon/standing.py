@@ -6,31 +6,44 @@ known, and is recognised wherever it comes up below inbound, by size, modificati
 numbers are no help: they change when a share is mounted anew, and are given to other files.
 
 An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
+
+Its companions are removed before it, so that none of them is left alone when we crash in between, and recognised in the
+same way until then: what was one document's sidecar must never become that of another, which has its name later.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import Document, FileIdentity
+from sealdrop.model import CompanionKind, Document, DocumentId, FileIdentity
 from sealdrop.pipeline import intake
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.pipeline.watch import list_leftovers
 from sealdrop.spool import Spool, is_document_id
 
+MAX_STUCK = 1_000  # originals that cannot be removed and are remembered one by one
+
 
 class Standing:
     """The originals of one inbound folder. Used by one thread."""
 
-    def __init__(self, inbound: Path, spool: Spool, ledger: Ledger, log: Log) -> None:
+    def __init__(self, name: str, inbound: Path, spool: Spool, ledger: Ledger, troubles: Troubles, log: Log) -> None:
+        self._name = name
+        self._subject = f"folder {name} originals"
+        self._troubles = troubles
+        # Originals that could not be removed: all that are known of, and those that the present sweep has met.
+        self._stuck: set[DocumentId] = set()
+        self._met: set[DocumentId] = set()
         self._inbound = inbound
         self._spool = spool
         self._ledger = ledger
         self._log = log
         self._known: dict[tuple[int, int], list[Document]] = {}
+        self._known_companions: dict[tuple[int, int], list[Document]] = {}
 
     def load(self, folder: str, *, subfolders: bool) -> None:
         """Take up what the last run had taken over and perhaps not removed.
@@ -39,14 +52,15 @@ class Standing:
             OSError: the folder cannot be listed.
         """
         self._known.clear()
+        self._known_companions.clear()
         for document in self._ledger.originals_standing(folder):
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
-            document_id = intake.document_of(aside.name)
+            document_id, companion = intake.document_of(aside.name)
             # Anybody can give a file such a name, with anything in it that no ledger can be asked for.
             cut_off = self._ledger.get(document_id) if is_document_id(document_id) else None
             if cut_off is not None and self._may_go(cut_off):
-                self._finish_removal(aside, cut_off)
+                self._finish_removal(aside, cut_off, companion)
 
     def remove(self, documents: Sequence[Document]) -> None:
         """Remove the originals of documents that were put on record this instant; remember those that stay."""
@@ -54,6 +68,7 @@ class Standing:
         for document in documents:
             self._keep(document)
             try:
+                self._remove_companions(document, document.name)
                 removal = intake.remove_original(self._inbound, document.name, document.identity, document.id)
             except OSError as error:
                 self._complain(document, error)
@@ -64,46 +79,85 @@ class Standing:
         intake.removals_durable(self._inbound, [document.name for document in removed])
         self._forget(removed)
 
+    def _remove_companions(self, document: Document, name: str) -> None:
+        """Remove what stands beside the original, under its own name or the ``name`` it has by now.
+
+        What does not stand there while the original does has gone.
+
+        Raises:
+            OSError: one could not be removed.
+        """
+        for each in document.companions:
+            for beside in dict.fromkeys((document.name, name)):
+                path = beside + each.kind.suffix
+                intake.remove_original(self._inbound, path, each.identity, document.id, each.kind)
+
     def recognises(self, path: Path, identity: FileIdentity) -> bool:
         """Return whether the file is one that was taken over before; if so, it is removed now if it can be.
+
+        A companion is: then its document stays known until it is gone itself.
 
         Raises:
             BlockingIOError: somebody holds a lease on it.
             OSError: it cannot be read, or is another file by now.
         """
-        document = self._find(path, identity)
+        document, companion = self._find(path, identity)
         if document is None:
             return False
         if self._may_go(document):
             name = "/".join(path.relative_to(self._inbound).parts)
             try:
-                removal = intake.remove_original(self._inbound, name, identity, document.id)
-            except OSError:
-                return True  # told when it was first tried; it stays recognised
+                if companion is None:
+                    self._remove_companions(document, name)
+                removal = intake.remove_original(self._inbound, name, identity, document.id, companion)
+            except OSError as error:
+                self._stays(document, error)
+                return True  # logged when it was first tried; it stays recognised
             if removal is intake.Removal.REMOVED:
                 intake.removals_durable(self._inbound, [name])
                 self._log.info(EventName.ORIGINAL_RECOGNISED, document=document.id, name=name)
-                self._forget([document])
+                if companion is None:
+                    self._forget([document])
         return True
 
-    def _finish_removal(self, aside: Path, document: Document) -> None:
+    def sweep_begins(self) -> None:
+        """Take note that everything in the folder will be looked at."""
+        self._met.clear()
+
+    def sweep_ended(self) -> None:
+        """Take note that everything was: an original that was not met has gone, whoever removed it."""
+        self._stuck &= self._met
+        self._tell_if_all_went()
+
+    def _finish_removal(self, aside: Path, document: Document, kind: CompanionKind | None) -> None:
+        name, identity = document.name, document.identity
+        if kind is not None:
+            name += kind.suffix
+            # A file of that name which is none of the document's has no such identity, and gets its name back.
+            identity = next((each.identity for each in document.companions if each.kind is kind), identity)
         try:
-            removal = intake.finish_removal(aside, document.name, document.identity)
+            removal = intake.finish_removal(aside, name, identity)
         except OSError as error:
             self._complain(document, error)
             return
-        if removal is intake.Removal.REMOVED:  # durably: the same file may be dropped again from now on
-            self._forget([document])
+        if kind is None and removal is intake.Removal.REMOVED:
+            self._forget([document])  # durably: the same file may be dropped again from now on
 
-    def _find(self, path: Path, identity: FileIdentity) -> Document | None:
-        alike = self._known.get((identity.size_bytes, identity.mtime_ns))
-        if not alike:
-            return None
+    def _find(self, path: Path, identity: FileIdentity) -> tuple[Document | None, CompanionKind | None]:
+        """Return whose original, or which companion of whose, the file is."""
+        look = (identity.size_bytes, identity.mtime_ns)
+        alike, beside = self._known.get(look, ()), self._known_companions.get(look, ())
+        if not alike and not beside:
+            return None, None
         # A file that was put there since may have been given the very inode of the one that is gone.
         relative = path.relative_to(self._inbound)
         with folder_below(self._inbound, relative.parent) as folder, open_regular(relative.name, folder=folder) as file:
             _, sha256 = hash_file(file)
-        return next((document for document in alike if document.sha256 == sha256), None)
+        for document in beside:
+            for each in document.companions:
+                if each.sha256 == sha256 and path.name.endswith(each.kind.suffix):
+                    return document, each.kind
+        return next((document for document in alike if document.sha256 == sha256), None), None
 
     def _may_go(self, document: Document) -> bool:
         """Whether the document would be safe without this file."""
@@ -116,16 +170,43 @@ class Standing:
     def _keep(self, document: Document) -> None:
         look = (document.identity.size_bytes, document.identity.mtime_ns)
         self._known.setdefault(look, []).append(document)
+        for each in document.companions:
+            look = (each.identity.size_bytes, each.identity.mtime_ns)
+            self._known_companions.setdefault(look, []).append(document)
 
     def _forget(self, documents: Sequence[Document]) -> None:
         self._ledger.original_removed([document.id for document in documents])
+        self._stuck.difference_update(document.id for document in documents)
+        self._tell_if_all_went()
         for document in documents:
-            look = (document.identity.size_bytes, document.identity.mtime_ns)
-            rest = [other for other in self._known.get(look, ()) if other.id != document.id]
-            if rest:
-                self._known[look] = rest
-            else:
-                self._known.pop(look, None)
+            _drop(self._known, document.identity, document)
+            for each in document.companions:
+                _drop(self._known_companions, each.identity, document)
 
     def _complain(self, document: Document, error: OSError) -> None:
         self._log.warning(EventName.ORIGINAL_NOT_REMOVED, document=document.id, name=document.name, error=str(error))
+        self._stays(document, error)
+
+    def _stays(self, document: Document, error: OSError) -> None:
+        if len(self._stuck) < MAX_STUCK:
+            self._stuck.add(document.id)
+        if len(self._met) < MAX_STUCK:
+            self._met.add(document.id)
+        what = error.strerror or str(error)
+        text = f"{document.name!r} was taken over, but cannot be removed from {self._inbound}: {what}"
+        event = EventName.ORIGINALS_STAY
+        self._troubles.tell(self._subject, text, event, folder=self._name, path=str(self._inbound), error=what)
+
+    def _tell_if_all_went(self) -> None:
+        if not self._stuck:
+            event = EventName.ORIGINALS_GONE
+            self._troubles.over(self._subject, event, folder=self._name, path=str(self._inbound))
+
+
+def _drop(known: dict[tuple[int, int], list[Document]], identity: FileIdentity, document: Document) -> None:
+    look = (identity.size_bytes, identity.mtime_ns)
+    rest = [other for other in known.get(look, ()) if other.id != document.id]
+    if rest:
+        known[look] = rest
+    else:
+        known.pop(look, None)

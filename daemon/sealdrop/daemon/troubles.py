@@ -6,13 +6,25 @@ cannot be written, that is no further trouble: it is kept as soon as it can be.
 """
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sealdrop.clock import Clock
+from sealdrop.config import Config
 from sealdrop.errors import Retryable, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.model import Trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A trouble with the event that was logged when it began, and that event's fields."""
+
+    trouble: Trouble
+    event: EventName
+    fields: Mapping[str, object]
 
 
 class Troubles:
@@ -24,7 +36,7 @@ class Troubles:
         self._clock = clock
         self._log = log
         self._lock = threading.Lock()
-        self._present: dict[str, Trouble] = {}
+        self._present: dict[str, Told] = {}
         self._unwritten: dict[str, Trouble | None] = {}
 
     def clear(self) -> None:
@@ -39,9 +51,16 @@ class Troubles:
         """Say that ``subject`` is in trouble; ``event`` is logged when that is new, not when it goes on."""
         with self._lock:
             if subject not in self._present:
-                self._present[subject] = Trouble(subject, self._clock.now(), text)
-                self._log.error(event, **fields)
-                self._unwritten[subject] = self._present[subject]
+                self._keep(Trouble(subject, self._clock.now(), text), event, fields)
+            self._write()
+
+    def tell_anew(self, subject: str, text: str, event: EventName, **fields: object) -> None:
+        """As `tell`, but what goes on with another text is told again: it has become worse, or less bad."""
+        with self._lock:
+            known = self._present.get(subject)
+            if known is None or known.trouble.text != text:
+                since = self._clock.now() if known is None else known.trouble.since
+                self._keep(Trouble(subject, since, text), event, fields)
             self._write()
 
     def over(self, subject: str, event: EventName, **fields: object) -> None:
@@ -52,10 +71,32 @@ class Troubles:
                 self._unwritten[subject] = None
             self._write()
 
+    def forget_others(self, config: Config) -> None:
+        """Forget the troubles of accounts and folders that the configuration has not."""
+        known = {("account", name) for name in config.accounts} | {("folder", name) for name in config.folders}
+        with self._lock:
+            for subject in list(self._present):
+                kind, _, rest = subject.partition(" ")
+                if kind in ("account", "folder") and (kind, rest.partition(" ")[0]) not in known:
+                    del self._present[subject]
+                    self._unwritten[subject] = None
+            self._write()
+
     def present(self) -> tuple[Trouble, ...]:
         """Return the troubles of this moment, oldest first."""
         with self._lock:
-            return tuple(sorted(self._present.values(), key=lambda each: (each.since, each.subject)))
+            troubles = [told.trouble for told in self._present.values()]
+        return tuple(sorted(troubles, key=lambda each: (each.since, each.subject)))
+
+    def told(self) -> tuple[Told, ...]:
+        """Return the troubles of this moment with what was logged of them, in no order."""
+        with self._lock:
+            return tuple(self._present.values())
+
+    def _keep(self, trouble: Trouble, event: EventName, fields: Mapping[str, object]) -> None:
+        self._present[trouble.subject] = Told(trouble, event, fields)
+        self._log.error(event, **fields)
+        self._unwritten[trouble.subject] = trouble
 
     def _write(self) -> None:
         """Have the ledger know what it does not know yet; what cannot be written is tried at the next call."""

@@ -6,6 +6,7 @@ document. So such a copy is kept until the same content has been taken over, and
 """
 
 import threading
+from collections.abc import Callable
 
 from sealdrop.durable import hash_file
 from sealdrop.events import EventName
@@ -25,10 +26,14 @@ class Unclaimed:
         self._lock = threading.Lock()
         self._found: dict[Sha256, list[DocumentId]] = {}
 
-    def clear_spool(self) -> None:
-        """Remove the copies that nobody needs any more, and take note of those that nobody claims."""
+    def clear_spool(self, told: Callable[[int], None] = lambda _: None) -> None:
+        """Remove the copies that nobody needs any more, and take note of those that nobody claims.
+
+        ``told`` is called before each copy, with the number of those that were looked at.
+        """
         removed = 0
-        for document_id in self._spool.documents():
+        for number, document_id in enumerate(self._spool.documents()):
+            told(number)
             document = self._ledger.get(document_id)
             original = self._spool.original(document_id)
             if document is None and original.exists():

@@ -6,7 +6,7 @@ imported here: whoever opens the ledger hands it the function that links a recor
 """
 
 from sealdrop.ledger.reading import LedgerReader
-from sealdrop.ledger.recording import Link, Step
+from sealdrop.ledger.recording import Link, Ration, Step
 from sealdrop.ledger.store import Claimed, Ledger
 
-__all__ = ["Claimed", "Ledger", "LedgerReader", "Link", "Step"]
+__all__ = ["Claimed", "Ledger", "LedgerReader", "Link", "Ration", "Step"]

@@ -147,11 +147,20 @@ class Database:
             closing(connection.connection.cursor()) as cursor,
         ):
             cursor.execute("PRAGMA journal_mode = WAL")
-            if path.stat().st_size <= QUICK_CHECK_BYTES:
-                cursor.execute("PRAGMA quick_check(1)")
-                (found,) = cursor.fetchone() or ("no answer",)
-                if found != "ok":
-                    raise self._damaged(" ".join(str(found).split()))
+        if path.stat().st_size <= QUICK_CHECK_BYTES:
+            self.look_over()
+
+    def look_over(self) -> None:
+        """Pass if SQLite finds nothing wrong with how the file is built, having read all of it.
+
+        Raises:
+            Fatal: it is damaged.
+            Retryable: it cannot be read now.
+        """
+        with self._translated(), self._engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if found != "ok":
+                raise self._damaged(" ".join(str(found).split()))
 
     def close(self) -> None:
         """Close all connections; the last one to close a SQLite database folds its write-ahead log in."""

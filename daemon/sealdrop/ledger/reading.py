@@ -3,8 +3,9 @@
 Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
 """
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,12 +15,24 @@ from sqlalchemy import Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, chain, document, tally, trouble
-from sealdrop.model import AuditHead, Document, DocumentId, Reason, Sha256, State, Trouble
+from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, address, chain, document, sent, tally, trouble
+from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
 # Reasons of documents that were sealed, and billed, though no sealed PDF came back.
 BILLED = (Reason.SEALED_CONTENT_MISSING, Reason.ARCHIVE_FAILED)
+# Documents that SignAPI may have, and of which it will be asked.
+AT_SIGNAPI = (State.SUBMITTING, State.SUBMITTED, State.SEALING, State.ARCHIVING, State.RETRYING)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Documents of one folder that are kept waiting for one reason, and the first moment at which that ends."""
+
+    folder: str
+    hold: Hold
+    documents: int
+    until: datetime
 
 
 def to_document(row: Row[Any]) -> Document:
@@ -133,6 +146,18 @@ class LedgerReader:
         """
         return self._first(_of_same_content(one).where(document.c.id != one.id).limit(1))
 
+    def sealed_as(self, content: Document) -> Document | None:
+        """Return the document of the same folder and account whose sealed PDF the ``content`` of this one is.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same_folder = (document.c.folder == content.folder, document.c.account == content.account)
+        # Said twice, for the index: it holds only what is sealed.
+        is_its_seal = (document.c.sealed_sha256 == content.sha256, document.c.sealed_sha256.is_not(None))
+        return self._first(_documents().where(*is_its_seal, *same_folder).order_by(document.c.first_seq).limit(1))
+
     def any_due(self, state: State, now: datetime) -> bool:
         """Return whether a document of that state is due.
 
@@ -168,8 +193,10 @@ class LedgerReader:
                     counted.setdefault(folder, {})[state] = documents
         return counted
 
-    def oldest_waiting(self) -> Mapping[str, Document]:
+    def oldest_waiting(self, *, held: bool = True) -> Mapping[str, Document]:
         """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.
+
+        Without ``held``, none of those that wait on purpose.
 
         Raises:
             Retryable: the database cannot be read now.
@@ -180,10 +207,59 @@ class LedgerReader:
             folders = connection.scalars(select(tally.c.folder).distinct()).all()
             for folder in folders:
                 query = _documents().where(ACTIVE, document.c.folder == folder)
+                if not held:
+                    query = query.where(document.c.hold.is_(None))
                 row = connection.execute(query.order_by(document.c.received_at).limit(1)).one_or_none()
                 if row is not None:
                     oldest[folder] = to_document(row)
         return oldest
+
+    def failed_after(self, seq: int, *, limit: int) -> tuple[Document, ...]:
+        """Return the documents that failed and were given back, with a newest record past ``seq``, in that order.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = _documents().where(FAILED, document.c.last_seq > seq).order_by(document.c.last_seq).limit(limit)
+        with self._database.reading() as connection:
+            return tuple(to_document(row) for row in connection.execute(query))
+
+    def held(self, now: datetime) -> tuple[Held, ...]:
+        """Return what is kept waiting on purpose, by folder and reason; what may go on by now does not count.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        counted = select(document.c.folder, document.c.hold, func.count(), func.min(document.c.due_at))
+        counted = counted.where(document.c.hold.is_not(None), document.c.lease.is_(None), document.c.due_at > now)
+        with self._database.reading() as connection:
+            rows = connection.execute(counted.group_by(document.c.folder, document.c.hold)).all()
+        return tuple(sorted((Held(*row) for row in rows), key=lambda each: (each.folder, each.hold)))
+
+    def sent_on(self, folder: str, day: date) -> int:
+        """Return how many of the folder's documents were sent on that local day, if it had a daily quota then.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        query = select(sent.c.documents).where(sent.c.folder == folder, sent.c.day == day.isoformat())
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
+
+    def is_kept_by_another(self, one: Document, name: str, folders: Collection[str]) -> bool:
+        """Return whether another document of that content and these folders has its original kept as ``name``.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same = (document.c.sha256 == one.sha256, document.c.folder.in_(folders), document.c.kept_name == name)
+        standing = document.c.expired_at.is_(None) | document.c.kept_until.is_not(None)
+        others = _documents().where(*same, document.c.id != one.id, standing)
+        return self._first(others.limit(1)) is not None
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Return what is wrong with the service's surroundings, as far as it could write that down; oldest first.
@@ -207,6 +283,27 @@ class LedgerReader:
         with self._database.reading() as connection:
             rows = connection.execute(query.group_by(document.c.folder, document.c.account)).all()
         return {(folder, account): document_id for folder, account, document_id in rows}
+
+    def sent_for(self, account: str) -> DocumentId | None:
+        """Return a document of the account that was perhaps sent to SignAPI and whose answer is not here; None if none.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        sent = (ACTIVE, document.c.account == account, document.c.state.in_(AT_SIGNAPI))
+        with self._database.reading() as connection:
+            return connection.scalars(select(document.c.id).where(*sent).limit(1)).first()
+
+    def addresses(self) -> Mapping[str, str]:
+        """Return where the documents of each account were sent so far, as far as that is known.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.reading() as connection:
+            return {row.account: row.base_url for row in connection.execute(select(address))}
 
     def audit_head(self) -> AuditHead:
         """Return the newest record of the chain, whether it is in the files yet or not.

@@ -2,18 +2,24 @@
 
 The chain's head is read when the transaction begins and put back when it ends, under the database's write lock. So
 the chain has neither gap nor fork, whatever number of threads or processes write.
+
+The first record of a day is preceded by one that closes the day before, ``day_closed``, in the same transaction: it is
+the last of that day's file, whenever it is written, and says how many there are. On the day on which an older sealdrop
+wrote last nobody knows that, and it stays open.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import date, datetime
 
+from pydantic import JsonValue
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from sealdrop.errors import IllegalMove, LeaseLost
-from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, tally
-from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move
+from sealdrop.events import EventName
+from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, sent, tally
+from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move, end_of_day, moment_after
 
 # Makes the record that follows a head: at a moment, about a document (or none), for an event.
 Link = Callable[[AuditHead, datetime, str | None, Event], AuditRecord]
@@ -30,11 +36,23 @@ _HELD = update(document).where(
     document.c.lease.is_not_distinct_from(bindparam("seen_lease")),
     document.c.retries == bindparam("seen_retries"),  # or a whole try may have come in between
 )
-_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at).with_for_update()
+_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at, chain.c.day_first_seq).with_for_update()
 _MOVE_HEAD = update(chain)
 _KEEP = insert(outbox)
 _COUNT = update(tally).where(tally.c.folder == bindparam("in_folder"), tally.c.state == bindparam("in_state"))
 _COUNT = _COUNT.values(documents=tally.c.documents + bindparam("change"))
+_SENT = select(sent.c.documents).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
+_COUNT_SENT = update(sent).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
+_COUNT_SENT = _COUNT_SENT.values(documents=bindparam("number"))
+
+
+@dataclass(frozen=True, slots=True)
+class Ration:
+    """What a folder may send on a local day. Once that many were sent, the document becomes ``otherwise`` instead."""
+
+    day: date
+    documents: int
+    otherwise: Document
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,8 @@ class Step:
     """One document's change and what goes on record for it; legal by construction.
 
     Without ``before``, the document is new. Without ``event``, nothing goes on record: only for what leaves the
-    document in its state, such as when to look at it next.
+    document in its state, such as when to look at it next. With a ``ration``, the step is counted, or not made: then
+    the document waits, and nothing goes on record.
 
     Raises:
         IllegalMove: the move is not in the table of moves, nothing would be on record for it, or a fact about the
@@ -52,6 +71,7 @@ class Step:
     before: Document | None
     after: Document
     event: Event | None
+    ration: Ration | None = None
 
     def __post_init__(self) -> None:
         before, after = self.before, self.after
@@ -62,6 +82,8 @@ class Step:
                     raise IllegalMove(f"document {before.id} was about to change its {name}, which never changes")
         if self.event is None and (before is None or before.state != after.state):
             raise IllegalMove(f"document {after.id} was about to become {after.state} with nothing on record")
+        if self.ration is not None and (before is None or before.state != self.ration.otherwise.state):
+            raise IllegalMove(f"document {after.id} was about to wait in another state than it is in")
 
 
 class Recording:
@@ -73,10 +95,15 @@ class Recording:
         self._at = at
         self._kept: list[AuditRecord] = []
         self._tally: Counter[tuple[str, State]] = Counter()
-        self._head = AuditHead(*connection.execute(_HEAD).one())
+        self._sent: dict[tuple[str, date], int] = {}
+        *head, self._day_first_seq = connection.execute(_HEAD).one()
+        self._head = AuditHead(*head)
 
     def make(self, step: Step) -> Document | LeaseLost:
         """Make the step and keep its record; if the document belongs to somebody else now, leave it as it is."""
+        ration = step.ration
+        if ration is not None and self._sent_on(step.after.folder, ration.day) >= ration.documents:
+            return self.make(Step(step.before, ration.otherwise, None))
         if step.before is None:
             record = self._next(step.after.id, step.event)
             seq = record.seq if record else None
@@ -92,6 +119,8 @@ class Recording:
             if not update_held(self._connection, step.before, values):
                 return LeaseLost(f"document {step.before.id} belongs to somebody else now, this outcome is dropped")
             self._tally[stored.folder, step.before.state] -= 1
+            if ration is not None:
+                self._sent[stored.folder, ration.day] += 1
         self._tally[stored.folder, stored.state] += 1
         if record:
             self._keep(record)
@@ -99,7 +128,23 @@ class Recording:
 
     def note(self, event: Event) -> AuditRecord:
         """Keep a record that concerns no document, and return it."""
+        self.close_day()
         record = self._link(self._head, self._at, None, event)
+        self._keep(record)
+        return record
+
+    def close_day(self) -> AuditRecord | None:
+        """Keep the record that closes the head's day, if that is over and not closed yet; return it."""
+        head, first_seq = self._head, self._day_first_seq
+        if head.at is None or first_seq is None or not is_over(head, self._at):
+            return None
+        fields: dict[str, JsonValue] = {
+            "day": f"{head.at:%Y-%m-%d}",
+            "first_seq": first_seq,
+            "records": head.seq + 1 - first_seq,
+            "closed_at": self._at.isoformat(),
+        }
+        record = self._link(head, end_of_day(head.at), None, Event(EventName.DAY_CLOSED, fields))
         self._keep(record)
         return record
 
@@ -108,7 +153,12 @@ class Recording:
         if self._kept:
             rows = [{"seq": kept.seq, "at": kept.at, "hash": kept.hash, "line": kept.line} for kept in self._kept]
             self._connection.execute(_KEEP, rows)
-            head = {"head_seq": self._head.seq, "head_hash": self._head.hash, "head_at": self._head.at}
+            head: dict[str, object] = {
+                "head_seq": self._head.seq,
+                "head_hash": self._head.hash,
+                "head_at": self._head.at,
+            }
+            head["day_first_seq"] = self._day_first_seq
             self._connection.execute(_MOVE_HEAD, head)
         for (folder, state), change in self._tally.items():
             if change == 0:
@@ -117,13 +167,40 @@ class Recording:
             if self._connection.execute(_COUNT, counted).rowcount == 0:
                 self._connection.execute(insert(tally).values(folder=folder, state=state, documents=change))
 
+        for (folder, day), number in self._sent.items():
+            counted = {"of_folder": folder, "on_day": day.isoformat(), "number": number}
+            if number and self._connection.execute(_COUNT_SENT, counted).rowcount == 0:
+                self._connection.execute(insert(sent).values(folder=folder, day=day.isoformat(), documents=number))
+
+    def _sent_on(self, folder: str, day: date) -> int:
+        """Return how many documents the folder has sent on the day, those of this transaction included.
+
+        Nobody else can be counting: the chain's head is locked until this transaction ends.
+        """
+        if (folder, day) not in self._sent:
+            found = self._connection.scalar(_SENT, {"of_folder": folder, "on_day": day.isoformat()})
+            self._sent[folder, day] = found or 0
+        return self._sent[folder, day]
+
     def _next(self, document_id: str, event: Event | None) -> AuditRecord | None:
         """Return the record that comes next, if it is kept."""
-        return None if event is None else self._link(self._head, self._at, document_id, event)
+        if event is None:
+            return None
+        self.close_day()
+        return self._link(self._head, self._at, document_id, event)
 
     def _keep(self, record: AuditRecord) -> None:
+        if self._head.at is None or record.at.date() != self._head.at.date():
+            self._day_first_seq = record.seq
         self._head = AuditHead(record.seq, record.hash, record.at)
         self._kept.append(record)
+
+
+def is_over(head: AuditHead, at: datetime) -> bool:
+    """Return whether the day of ``head`` is over at ``at``, and not closed yet."""
+    if head.at is None or head.at == end_of_day(head.at):
+        return False
+    return moment_after(head, at).date() > head.at.date()
 
 
 def update_held(connection: Connection, seen: Document, values: Mapping[str, object]) -> bool:

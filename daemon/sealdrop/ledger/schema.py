@@ -41,6 +41,7 @@ from sealdrop.errors import Fatal, LedgerTooNew
 from sealdrop.model import (
     END_STATES,
     GENESIS,
+    Companion,
     Document,
     Earlier,
     FileIdentity,
@@ -49,6 +50,7 @@ from sealdrop.model import (
     Reason,
     Remote,
     SealLevel,
+    Stamp,
     State,
     Verification,
     Wishes,
@@ -99,12 +101,14 @@ class Member(TypeDecorator[StrEnum]):
 
 
 class Report(TypeDecorator[Any]):
-    """A value of the frozen dataclass ``kind``, kept as JSON text."""
+    """A value of ``kind``, a frozen dataclass or several of them, kept as JSON text."""
 
     impl = Text
     cache_ok = True
 
-    def __init__(self, kind: type[Earlier | Inspection | Remote | Verification | Wishes]) -> None:
+    def __init__(
+        self, kind: type[Earlier | Inspection | Remote | Stamp | Verification | Wishes | tuple[Companion, ...]]
+    ) -> None:
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
@@ -115,7 +119,7 @@ class Report(TypeDecorator[Any]):
         return None if value is None else self._adapter.dump_json(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:
-        """Return the dataclass."""
+        """Return the value."""
         del dialect
         return None if value is None else self._adapter.validate_json(value)
 
@@ -177,9 +181,13 @@ document = Table(
     Column("retries", Integer, nullable=False, server_default=text("0")),
     Column("suspect", Boolean, nullable=False, server_default=text("false")),
     Column("duplicate_of", Report(Earlier)),
+    Column("companions", Report(tuple[Companion, ...]), nullable=False, server_default=text("'[]'")),
+    Column("stamp", Report(Stamp)),
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
+    Column("kept_name", Text),
+    Column("expired_at", Moment),
     Column("first_seq", BigInteger),
     Column("last_seq", BigInteger),
     # To look documents up by.
@@ -206,6 +214,7 @@ FIXED_FIELDS = (
     "received_at",
     "level",
     "archive",
+    "companions",
     "wishes",
 )
 
@@ -232,11 +241,21 @@ Index(
     sqlite_where=ACTIVE,
     postgresql_where=ACTIVE,
 )
+# As text for the same reason: those that failed and were given back, for whoever tells of them.
+FAILED = text(f"(state = {State.FAILED.value!r} AND due_at IS NULL)")
+_FAILED_INDEX = Index("document_failed", document.c.last_seq, sqlite_where=FAILED, postgresql_where=FAILED)
 _KEPT = document.c.kept_until.is_not(None)
 _KEPT_INDEX = Index("document_kept", document.c.kept_until, sqlite_where=_KEPT, postgresql_where=_KEPT)
+_HOLD = document.c.hold.is_not(None)
+_HOLD_INDEX = Index("document_hold", document.c.folder, document.c.hold, sqlite_where=_HOLD, postgresql_where=_HOLD)
 _STANDING = document.c.original_stands.is_(True)
 Index("document_standing", document.c.folder, sqlite_where=_STANDING, postgresql_where=_STANDING)
 _CONTENT = Index("document_content", document.c.sha256, document.c.folder, document.c.first_seq)
+# What came out may be dropped where it went in.
+_IS_SEALED = document.c.sealed_sha256.is_not(None)
+_SEALED_CONTENT = Index(
+    "document_sealed_content", document.c.sealed_sha256, sqlite_where=_IS_SEALED, postgresql_where=_IS_SEALED
+)
 Index("document_short_id", document.c.short_id)
 Index("document_file_name", document.c.file_name, document.c.received_at)
 
@@ -246,6 +265,15 @@ tally = Table(
     metadata,
     Column("folder", String, primary_key=True),
     Column("state", Member(State), primary_key=True),
+    Column("documents", BigInteger, nullable=False),
+)
+
+# How many documents of each folder were sent on each local day, where that is limited: counted once, with the intent.
+sent = Table(
+    "sent",
+    metadata,
+    Column("folder", String, primary_key=True),
+    Column("day", String, primary_key=True),
     Column("documents", BigInteger, nullable=False),
 )
 
@@ -260,6 +288,8 @@ chain = Table(
     Column("flushed_seq", BigInteger, nullable=False),
     Column("flushed_hash", String, nullable=False),
     Column("flushed_at", Moment),
+    # The first record of the head's day; unknown on the day on which an older sealdrop wrote last.
+    Column("day_first_seq", BigInteger),
 )
 
 # Records that are not yet known to be in the files.
@@ -282,6 +312,14 @@ trouble = Table(
     Column("text", Text, nullable=False),
 )
 
+# Where each account's documents are sent: elsewhere nobody knows them, and they would be sent and sealed again.
+address = Table(
+    "address",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("base_url", Text, nullable=False),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
@@ -294,15 +332,22 @@ def _to_version_2(connection: Connection) -> None:
 
 
 def _to_version_3(connection: Connection) -> None:
-    """Documents can have a sender's wishes, be held on purpose, and leave files that are removed in time."""
-    _add_columns(connection, "wishes", "hold", "kept_until")
-    _KEPT_INDEX.create(connection)
+    """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed.
+
+    It is known where each account's documents were sent.
+    """
+    _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
+    _add_columns(connection, "day_first_seq", table=chain)
+    for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT, _FAILED_INDEX):
+        index.create(connection)
+    sent.create(connection)
+    address.create(connection)
 
 
-def _add_columns(connection: Connection, *columns: str) -> None:
+def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:
     for column in columns:
-        definition = CreateColumn(document.c[column]).compile(dialect=connection.dialect)
-        connection.exec_driver_sql(f"ALTER TABLE document ADD COLUMN {definition}")
+        definition = CreateColumn(table.c[column]).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.

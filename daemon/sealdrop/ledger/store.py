@@ -13,7 +13,7 @@ Rules:
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,15 +23,15 @@ from typing import Self
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from sealdrop.clock import Clock
-from sealdrop.errors import Fatal, LeaseLost
+from sealdrop.errors import LeaseLost, TrailBroken
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
-from sealdrop.ledger.recording import Link, Recording, Step
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, chain, document, outbox, trouble
+from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
-__all__ = ["Claimed", "Ledger", "Link", "Step"]
+__all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,21 @@ class Ledger(LedgerReader):
         with self._recording() as recording:
             return recording.note(event)
 
+    def close_day(self) -> AuditRecord | None:
+        """Put on record that the newest record's day is closed, if it is over and not closed yet; return the record.
+
+        Whatever else goes on record closes it too: this is for when nothing happens. Where there is nothing to close,
+        nothing is written.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was committed.
+            Fatal: it cannot be trusted.
+        """
+        if not is_over(self.audit_head(), self._clock.now()):
+            return None
+        with self._recording() as recording:
+            return recording.close_day()
+
     def original_removed(self, documents: Collection[DocumentId]) -> None:
         """Take note that the originals of these documents are gone from inbound; see `originals_standing`.
 
@@ -164,6 +179,42 @@ class Ledger(LedgerReader):
             claim = update(document).where(document.c.id.in_(ids)).values(lease).returning(*DOCUMENT_COLUMNS)
             claimed = {row.id: to_document(row) for row in connection.execute(claim)}
             return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
+
+    def claim_kept(self, *, now: datetime, limit: int, lease_s: float) -> Claimed:
+        """Return up to ``limit`` documents whose files may be removed by now, for the caller alone for ``lease_s``.
+
+        As `claim`, but ``kept_until`` moves to the lease's end: nothing else is left to do for these documents. While
+        one has a lease, nobody can have it tried again.
+
+        Raises:
+            Retryable: the database cannot be used now; nothing was claimed.
+            Fatal: it cannot be trusted.
+        """
+        first = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
+        with self._database.reading() as connection:
+            next_at = connection.scalar(first)
+        if next_at is None or next_at > now:
+            return Claimed((), next_at)
+        with self._database.writing() as connection:
+            due = select(document.c.id).where(*_KEPT, document.c.kept_until <= now)
+            due = due.order_by(document.c.kept_until).limit(limit).with_for_update(skip_locked=True)
+            lease = {"lease": secrets.token_hex(8), "kept_until": now + timedelta(seconds=lease_s)}
+            held = update(document).where(document.c.id.in_(connection.scalars(due).all()))
+            claimed = tuple(map(to_document, connection.execute(held.values(lease).returning(*DOCUMENT_COLUMNS))))
+            return Claimed(claimed, connection.scalar(first))
+
+    def give_up_kept(self, documents: Collection[Document]) -> None:
+        """As `give_up_leases`, for what `claim_kept` gave.
+
+        Raises:
+            Retryable: the database cannot be written now; they fall due when their lease ends.
+            Fatal: it cannot be trusted.
+        """
+        now = self._clock.now()
+        with self._database.writing() as connection:
+            for each in documents:
+                held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
+                connection.execute(held.values(lease=None, kept_until=now))
 
     def release_leases(self, node: str) -> int:
         """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.
@@ -255,6 +306,17 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             connection.execute(gone)
 
+    def keep_addresses(self, addresses: Mapping[str, str]) -> None:
+        """Keep where the documents of each account are sent from now on; accounts that are not named stay as they are.
+
+        Raises:
+            Retryable: the database cannot be written now; nothing was kept.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.writing() as connection:
+            connection.execute(delete(address).where(address.c.account.in_(addresses)))
+            connection.execute(insert(address), [{"account": name, "base_url": url} for name, url in addresses.items()])
+
     def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
         """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.
 
@@ -272,7 +334,7 @@ class Ledger(LedgerReader):
 
         Raises:
             Retryable: the database cannot be written now; the records will be handed out again.
-            Fatal: the files hold another chain than the ledger: one of the two was replaced.
+            TrailBroken: the files hold another chain than the ledger: one of the two was replaced.
         """
         with self._database.writing() as connection:
             row = connection.execute(select(chain).with_for_update()).one()
@@ -281,7 +343,7 @@ class Ledger(LedgerReader):
             else:
                 known = connection.scalar(select(outbox.c.hash).where(outbox.c.seq == head.seq))
             if known != head.hash:
-                raise Fatal(
+                raise TrailBroken(
                     f"the audit trail's files hold record {head.seq} ({head.hash[:12]}…), the ledger's newest is "
                     f"{row.head_seq}, and that record is not the same there: one of the two was replaced, perhaps by "
                     "an older copy. Find out which, with `sealdrop audit verify`, before starting again"
@@ -297,6 +359,10 @@ class Ledger(LedgerReader):
             recording = Recording(connection, self._link, self._clock.now())
             yield recording
             recording.store()
+
+
+# Nothing but their files is left to see to; the partial index over what is kept for a time answers.
+_KEPT = (document.c.kept_until.is_not(None), document.c.due_at.is_(None))
 
 
 def _waiting(

@@ -26,10 +26,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import cast
 
-from asn1crypto import cms, crl, ocsp, pem, x509
+from asn1crypto import cms, crl, ocsp, x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.decode_limits import DecodePurpose
 from pyhanko.pdf_utils.rw_common import PdfHandler
@@ -55,7 +54,6 @@ from pyhanko_certvalidator.policy_decl import (
 from pyhanko_certvalidator.registry import SimpleTrustManager
 from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
-from sealdrop.errors import ConfigurationError
 from sealdrop.model import SealLevel, Timestamp
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, kind_of, shortened
 
@@ -108,39 +106,6 @@ class _Store:
     def shows_revocation(self) -> bool:
         """Whether there is any revocation data at all."""
         return bool(self.crls or self.ocsps)
-
-
-@lru_cache(maxsize=16)
-def _read_anchors(path: Path, mtime_ns: int, size_bytes: int) -> tuple[x509.Certificate, ...]:  # noqa: ARG001 - parts of the key
-    content = path.read_bytes()
-    try:
-        if not pem.detect(content):
-            raise ValueError("no certificate in PEM form")
-        found = [x509.Certificate.load(der) for _, _, der in pem.unarmor(content, multiple=True)]
-        for certificate in found:
-            certificate.issuer_serial  # noqa: B018 - parses it, so that a broken one is found here
-    except ValueError as error:
-        raise ConfigurationError(str(path), [f"cannot be read as trust anchors: {error}"]) from error
-    return tuple(found)
-
-
-def load_anchors(paths: Sequence[Path]) -> tuple[x509.Certificate, ...]:
-    """Return the certificates of all PEM files in ``paths``; each file is read again only when it has changed.
-
-    Raises:
-        ConfigurationError: a file holds something else than certificates in PEM form.
-        OSError: a file cannot be read.
-    """
-    anchors: list[x509.Certificate] = []
-    for path in paths:
-        state = path.stat()
-        anchors += _read_anchors(path, state.st_mtime_ns, state.st_size)
-    return tuple(anchors)
-
-
-def count_anchors(paths: Sequence[Path]) -> int:
-    """Return how many certificates there are in ``paths``; raises what `load_anchors` raises."""
-    return len(load_anchors(paths))
 
 
 def weigh(

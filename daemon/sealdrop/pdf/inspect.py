@@ -19,14 +19,16 @@ from typing import BinaryIO
 from pypdf import PdfReader
 from pypdf.generic import NameObject
 
-from sealdrop.config import Validation
-from sealdrop.model import Finding, Inspection, Reason, Verdict
+from sealdrop.config import SealPage, Validation
+from sealdrop.model import Finding, Inspection, PageArea, Reason, Verdict
 from sealdrop.pdf.content import TooMuchContent, survey
 from sealdrop.pdf.document import Access, Opening, open_document
 from sealdrop.pdf.forms import NO_CHANGES, Form, TooManyFields, read_form
 from sealdrop.pdf.objects import entry
+from sealdrop.pdf.pages import area_of
 from sealdrop.pdf.structure import Layout, Xref, read_layout, read_xref
 from sealdrop.pdf.trial import try_update
+from sealdrop.visible.place import page_number
 
 BYTES_PER_MIB = 1 << 20
 IN_MEMORY_BYTES = 32 * BYTES_PER_MIB  # up to here a file is read once and whole, which is much faster
@@ -59,10 +61,13 @@ class _Facts:
     pages: int = 0
     signatures: int = 0
     pdf_version: str = ""
+    seal_page: PageArea | None = None
 
 
-def inspect(path: Path, rules: Validation) -> Inspection:
+def inspect(path: Path, rules: Validation, seal_page: SealPage | None = None) -> Inspection:
     """Return the verdict on the PDF at ``path``; a damaged, hostile or odd file is a verdict, never an exception.
+
+    ``seal_page`` is where a visible seal should stand: that page of an accepted document is measured.
 
     Raises:
         OSError: the file cannot be opened or read.
@@ -71,7 +76,7 @@ def inspect(path: Path, rules: Validation) -> Inspection:
     warnings: list[Finding] = []
     notes: list[Finding] = []
     with path.open("rb") as file:
-        for finding in _settled(file, rules, facts):
+        for finding in _settled(file, rules, facts, seal_page):
             match rules.rule(finding.code):
                 case "reject":
                     return _inspection(Verdict.REJECT, facts, cause=finding)
@@ -90,13 +95,15 @@ def _inspection(
     warnings: tuple[Finding, ...] = (),
     notes: tuple[Finding, ...] = (),
 ) -> Inspection:
-    return Inspection(verdict, cause, warnings, notes, facts.pages, facts.signatures, facts.pdf_version)
+    return Inspection(
+        verdict, cause, warnings, notes, facts.pages, facts.signatures, facts.pdf_version, facts.seal_page
+    )
 
 
-def _settled(file: BinaryIO, rules: Validation, facts: _Facts) -> Iterator[Finding]:
+def _settled(file: BinaryIO, rules: Validation, facts: _Facts, seal_page: SealPage | None) -> Iterator[Finding]:
     """Yield the findings; whatever exception ends them becomes the last one."""
     try:
-        yield from _findings(file, rules, facts)
+        yield from _findings(file, rules, facts, seal_page)
     except MemoryError:
         yield Finding(Reason.PARSER_LIMIT, "inspection ran out of memory")
     except TooMuchContent:
@@ -109,7 +116,7 @@ def _settled(file: BinaryIO, rules: Validation, facts: _Facts) -> Iterator[Findi
         yield Finding(Reason.UNREADABLE, f"the document cannot be parsed ({type(error).__name__})")
 
 
-def _findings(file: BinaryIO, rules: Validation, facts: _Facts) -> Iterator[Finding]:
+def _findings(file: BinaryIO, rules: Validation, facts: _Facts, seal_page: SealPage | None) -> Iterator[Finding]:
     """Yield what applies, in the order of validation.md."""
     size_bytes = os.fstat(file.fileno()).st_size
     if size_bytes == 0:
@@ -131,6 +138,8 @@ def _findings(file: BinaryIO, rules: Validation, facts: _Facts) -> Iterator[Find
     if opening.reader is None:
         raise opening.failure or EOFError
     yield from _about_document(source, layout, opening, opening.reader, rules, facts)
+    if seal_page is not None:
+        facts.seal_page = area_of(opening.reader, page_number(seal_page, facts.pages))
 
 
 def _about_encryption(opening: Opening) -> Iterator[Finding]:

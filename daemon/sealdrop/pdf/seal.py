@@ -17,7 +17,8 @@ reached. Nothing but the file and the trust anchors is read, and the network nev
 11. level: at least the one asked for.
 12. signing_time: plausible.
 13. later_revisions: only validation data and document timestamps after the seal, and nothing but the seal with it.
-14. archive_id: there, where archiving was asked for.
+14. appearance: a visible seal lies on the page that was asked for; one that was to be invisible is (see `appearance`).
+15. archive_id: there, where archiving was asked for.
 """
 
 # mypy: disable-error-code="no-untyped-call, import-untyped"
@@ -45,10 +46,12 @@ from sealdrop.model import (
     Sha256,
     Verification,
 )
+from sealdrop.pdf.anchors import load_anchors
+from sealdrop.pdf.appearance import Looks, Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
-from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, load_anchors, weigh
+from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, weigh
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf, shortened
 from sealdrop.pdf.signatures import (
     SignatureField,
@@ -72,7 +75,8 @@ class Expectation:
     """What a sealed PDF is held against; None, or an empty tuple, means that it is not asked.
 
     ``now`` is aware. ``not_before`` is when the seal was asked for, ``not_after`` when it was there, ``now`` if that
-    is not known; both by our clock. ``archive_ids`` are those that the service gave.
+    is not known; both by our clock. ``archive_ids`` are those that the service gave. ``looks`` is where it should be
+    seen.
     """
 
     now: datetime
@@ -85,6 +89,7 @@ class Expectation:
     not_after: datetime | None = None
     archive_asked: bool = False
     archive_ids: tuple[ArchiveId, ...] = ()
+    looks: Looks | None = None
 
 
 def verify_seal(sealed: Path, expected: Expectation) -> Verification:
@@ -146,6 +151,7 @@ class _Examination:
             (CheckName.LEVEL, self._level, intact),
             (CheckName.SIGNING_TIME, self._signing_time, intact),
             (CheckName.LATER_REVISIONS, self._later_revisions, (*located, CheckName.COVERAGE)),
+            (CheckName.APPEARANCE, self._appearance, located),
             (CheckName.ARCHIVE_ID, self._archive_id, ()),
         )
         checks: dict[CheckName, Check] = {}
@@ -366,6 +372,11 @@ class _Examination:
         for revision in range(sealed + 1, self._reader.xrefs.total_revisions):
             check_later_revision(self._reader, revision)
 
+    def _appearance(self) -> str:
+        if self._expected.looks is None:
+            raise _NotAskedError("how it should look is not known")
+        return check_looks(self._reader, self._field.field, self._expected.looks)
+
     def _archive_id(self) -> str:
         if not self._expected.archive_asked:
             raise _NotAskedError("no archive deposit was asked for")
@@ -380,6 +391,8 @@ def _outcome(step: Callable[[], str]) -> tuple[CheckOutcome, str]:
         return CheckOutcome.PASSED, step()
     except _NotAskedError as error:
         return CheckOutcome.NOT_ASKED, str(error)
+    except Misplaced as error:
+        return CheckOutcome.WARNED, str(error)
     except Unsound as error:
         return CheckOutcome.FAILED, str(error)
     except NOT_THE_DOCUMENT:

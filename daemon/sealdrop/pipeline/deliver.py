@@ -16,9 +16,10 @@ What is copied out of the spool is compared with the digest that was verified be
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 
 from sealdrop.durable import (
     Named,
@@ -34,7 +35,7 @@ from sealdrop.durable import (
     temporary_name,
 )
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Document, Sha256
+from sealdrop.model import CompanionKind, Document, Sha256
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.receipt import (
     REASON_SUFFIX,
@@ -55,6 +56,7 @@ COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 _NOT_THIS_NAME = frozenset(
     {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ}
 )
+_NONE: Mapping[CompanionKind, Path] = MappingProxyType({})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
@@ -74,8 +76,11 @@ class _Taken(Exception):
     """A name that the document cannot be given: something else has it, or it cannot be given to any file."""
 
 
-def deliver(document: Document, sealed: Path, outbound: Path) -> str:
+def deliver(document: Document, sealed: Path, outbound: Path, wanted: str | None = None) -> str:
     """Publish the verified PDF ``sealed`` and its receipt; return the name below ``outbound`` that it was given.
+
+    Without a ``wanted`` name it keeps the one that it was dropped under. After a crash the same one must be wanted:
+    under another, what was published before is not found.
 
     Raises:
         Retryable: every name that could be given is taken, or the PDF is not the one that was verified.
@@ -86,15 +91,52 @@ def deliver(document: Document, sealed: Path, outbound: Path) -> str:
     def pieces(name: str) -> Sequence[Piece]:
         return Piece("", sealed, document.sealed_sha256), _receipt(document, name)
 
-    return _publish(document, outbound, RECEIPT_SUFFIX, pieces)
+    return _publish(document, outbound, names_for(document, RECEIPT_SUFFIX, wanted), pieces)
+
+
+def keep(
+    document: Document,
+    original: Path,
+    processed: Path,
+    companions: Mapping[CompanionKind, Path] = _NONE,
+    *,
+    is_anothers: Callable[[str], bool],
+) -> str:
+    """Publish the original of a document that was delivered; return the name below ``processed`` that it was given.
+
+    Its ``companions`` stand beside it as they came.
+
+    Nothing stands beside it that would tell it from another document's of the same content and name: ``is_anothers``
+    says whether a name is known to be one's. That one is left to it.
+
+    Raises:
+        Retryable: every name that could be given is taken, or the original is not the one that was taken over.
+        OSError: the folder cannot be written to; the original is still in the spool.
+        Fatal: the document's name leads out of the folder.
+    """
+    pieces = (Piece("", original, document.sha256), *_came(document, companions))
+    longest = max((piece.suffix for piece in pieces), key=len)
+    names = (name for name in names_for(document, longest) if not is_anothers(name))
+    return _publish(document, processed, names, lambda _: pieces)
+
+
+def _came(document: Document, companions: Mapping[CompanionKind, Path]) -> Iterator[Piece]:
+    """Yield what came with the document, as far as there is a copy."""
+    for each in document.companions:
+        if each.kind in companions:
+            yield Piece(each.kind.suffix, companions[each.kind], each.sha256)
 
 
 def _receipt(document: Document, sealed_name: str, suffix: str = "") -> Piece:
     return Piece(suffix + RECEIPT_SUFFIX, to_bytes(receipt_for(document, sealed_name)))
 
 
-def give_back(document: Document, original: Path, sealed: Path, target: Path) -> str:
+def give_back(
+    document: Document, original: Path, sealed: Path, target: Path, companions: Mapping[CompanionKind, Path] = _NONE
+) -> str:
     """Publish the original with the reason why it was not sealed, or not handed out; return the name it was given.
+
+    Its ``companions`` stand beside it as they came, so that all of it can be dropped again.
 
     What the service returned, if anything, stands beside it: it may have been billed, and somebody must judge it. If
     nothing but its archive deposit is missing, it has a receipt that says so.
@@ -110,42 +152,52 @@ def give_back(document: Document, original: Path, sealed: Path, target: Path) ->
         sealed_name = f"{name}{SEALED_SUFFIX}" if has_sealed else None
         return (
             Piece("", original, document.sha256),
+            *_came(document, companions),
             *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
             *([_receipt(document, f"{name}{SEALED_SUFFIX}", SEALED_SUFFIX)] if has_sealed and good_seal else []),
             Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
             Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
         )
 
-    return _publish(document, target, SEALED_SUFFIX + RECEIPT_SUFFIX, pieces)
+    return _publish(document, target, names_for(document, SEALED_SUFFIX + RECEIPT_SUFFIX), pieces)
 
 
-def fetch_back(document: Document, copy: Path, failed: Path) -> bool:
+def fetch_back(document: Document, copy: Path, failed: Path, companions: Mapping[CompanionKind, Path] = _NONE) -> bool:
     """Have the original that was given back in ``copy`` again, durably, and then remove it with its reason.
 
-    What SignAPI returned, if that stands beside it, is left: nobody knows yet whether it can be had again.
-    Returns False if the original does not stand there any more; then nothing was changed.
+    So its ``companions``, as far as they still stand there: what they asked for is on record. What SignAPI returned, if
+    that stands beside it, is left: nobody knows yet whether it can be had again. Returns False if the original does not
+    stand there any more; then nothing was changed.
 
     Raises:
         OSError: it cannot be read, copied or removed; what was in ``copy`` or in the folder is still there.
     """
-    if not copy.exists() and not _copy_back(document, failed, copy):
+    if not copy.exists() and not _copy_back(document, failed, copy, "", document.size_bytes, document.sha256):
         return False
+    for each in document.companions:
+        if not companions[each.kind].exists():
+            _copy_back(document, failed, companions[each.kind], each.kind.suffix, each.identity.size_bytes, each.sha256)
     # Also of a copy that was there: whoever made it may have been cut off before this.
     with naming(copy.parent):
         fsync_folder(copy.parent)
     # If we crash from here on, the copy is all that is needed.
     for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
         _remove(document, failed, Piece(suffix, document.id.encode()))
+    for each in document.companions:
+        if companions[each.kind].exists():
+            _remove(document, failed, Piece(each.kind.suffix, companions[each.kind], each.sha256))
     _remove(document, failed, Piece("", copy, document.sha256))
     return True
 
 
-def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
-    name = _published(document)
+def _copy_back(document: Document, failed: Path, copy: Path, suffix: str, size_bytes: int, sha256: Sha256) -> bool:
+    """Have a piece that was given back in ``copy``; return whether it stood there."""
+    published = _published(document)
+    name = published.with_name(published.name + suffix)
     try:
         with folder_below(failed, name.parent) as folder:
             status = os.stat(name.name, dir_fd=folder, follow_symlinks=False)
-            if not stat.S_ISREG(status.st_mode) or status.st_size != document.size_bytes:
+            if not stat.S_ISREG(status.st_mode) or status.st_size != size_bytes:
                 return False
             source = open_regular(name.name, folder=folder)
     except OSError as error:
@@ -154,8 +206,8 @@ def _copy_back(document: Document, failed: Path, copy: Path) -> bool:
         raise
     # What is not said of the file in the failed folder is the spool's trouble.
     with source, naming(copy), temporary_file(copy.parent, mode=0o600) as (target, temporary):
-        _, sha256 = copy_hashed(Named(source, failed / name), target)
-        if sha256 != document.sha256:
+        _, copied = copy_hashed(Named(source, failed / name), target)
+        if copied != sha256:
             return False
         flush(target)
         temporary.replace(copy)
@@ -191,9 +243,9 @@ def _published(document: Document) -> PurePosixPath:
     return PurePosixPath(document.published_name or document.name)
 
 
-def _publish(document: Document, root: Path, longest: str, pieces_for: Callable[[str], Sequence[Piece]]) -> str:
+def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: Callable[[str], Sequence[Piece]]) -> str:
     free = []
-    for name in names_for(document, longest):
+    for name in names:
         pieces = pieces_for(name)
         try:
             missing = _missing(document, root, PurePosixPath(name), pieces)
@@ -302,13 +354,15 @@ def _digest(path: Path) -> tuple[int, Sha256]:
         return hash_file(file)
 
 
-def names_for(document: Document, longest_suffix: str) -> Iterator[str]:
+def names_for(document: Document, longest_suffix: str, wanted: str | None = None) -> Iterator[str]:
     """Yield the names that the document may be given, best first; each leaves room for its companions' suffix.
+
+    The best is the ``wanted`` one, or that under which it was dropped.
 
     Raises:
         Fatal: the document's name leads out of the folder that it is to stand in.
     """
-    path = PurePosixPath(document.name)
+    path = PurePosixPath(wanted or document.name)
     if path.is_absolute() or not path.name or ".." in path.parts:
         raise Fatal(f"the ledger has a name for document {document.id} that no file has: {document.name!r}")
     limit_bytes = NAME_MAX_BYTES - len(longest_suffix.encode())

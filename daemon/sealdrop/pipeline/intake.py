@@ -35,7 +35,7 @@ from sealdrop.durable import (
     tagged_name,
     temporary_name,
 )
-from sealdrop.model import DocumentId, FileIdentity, Reason, Sha256
+from sealdrop.model import CompanionKind, DocumentId, FileIdentity, Reason, Sha256
 from sealdrop.pipeline.below import folder_below, open_file
 from sealdrop.pipeline.writers import Writer, writer_of
 
@@ -152,8 +152,10 @@ class _Original:
         return chunk
 
 
-def remove_original(inbound: Path, name: str, identity: FileIdentity, document: DocumentId) -> Removal:
-    """Remove the original, and nothing else: a file that took its place meanwhile is left as it is.
+def remove_original(
+    inbound: Path, name: str, identity: FileIdentity, document: DocumentId, companion: CompanionKind | None = None
+) -> Removal:
+    """Remove the original, or its ``companion``, and nothing else: a file that took its place meanwhile stays.
 
     The file is first given a temporary name, then compared, then removed, so that a file put there between the
     comparison and the removal cannot be the one that goes. A power cut can bring the file back until
@@ -164,7 +166,7 @@ def remove_original(inbound: Path, name: str, identity: FileIdentity, document: 
             not what was there: then nobody knows whether it is gone.
     """
     relative = Path(name)
-    aside = temporary_name(document)
+    aside = temporary_name(document if companion is None else f"{document}.{companion}")
     device = inbound.stat().st_dev
     try:
         with folder_below(inbound, relative.parent) as folder:
@@ -209,9 +211,15 @@ def finish_removal(aside: Path, name: str, identity: FileIdentity) -> Removal:
         return removal
 
 
-def document_of(aside: str) -> DocumentId:
-    """Return the ID in the temporary name of a file that was being removed."""
-    return DocumentId(aside.removeprefix(TEMPORARY_PREFIX).removesuffix(TEMPORARY_SUFFIX))
+def document_of(aside: str) -> tuple[DocumentId, CompanionKind | None]:
+    """Return the ID in the temporary name of a file that was being removed, and which companion it was, if one."""
+    document, _, companion = _tag_of(aside).partition(".")
+    kind = next((kind for kind in CompanionKind if kind == companion), None)
+    return DocumentId(document if kind is not None else _tag_of(aside)), kind
+
+
+def _tag_of(aside: str) -> str:
+    return aside.removeprefix(TEMPORARY_PREFIX).removesuffix(TEMPORARY_SUFFIX)
 
 
 def _settle_aside(folder: int, aside: str, name: str, identity: FileIdentity) -> Removal:
@@ -233,7 +241,7 @@ def _put_back(folder: int, aside: str, name: str) -> None:
     except OSError:
         # Taken, by this very file if we crashed here before; or it is a folder, or there are no hard links here.
         if not (_exists(folder, name) and _identity(folder, name) == _identity(folder, aside)):
-            other = tagged_name(name, document_of(aside), limit_bytes=NAME_MAX_BYTES)
+            other = tagged_name(name, _tag_of(aside), limit_bytes=NAME_MAX_BYTES)
             os.rename(aside, other, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
             return

@@ -7,6 +7,8 @@ at, and what is on the share is not seen.
 import errno
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
@@ -14,14 +16,46 @@ MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """What is mounted somewhere: the file system's kind, and what it comes from; empty texts if unknown."""
+
+    kind: str = ""
+    source: str = ""
+
+
 def mount_points() -> frozenset[Path]:
     """Return where something is mounted, or nothing if the system does not tell."""
+    return frozenset(_all_mounted())
+
+
+def mount_of(path: Path) -> Mounted:
+    """Return the mount that ``path`` is on.
+
+    Raises:
+        OSError: the path cannot be followed.
+    """
+    mounted = _all_mounted()
+    real = Path(os.path.realpath(path))
+    return next((mounted[at] for at in (real, *real.parents) if at in mounted), Mounted())
+
+
+def _all_mounted() -> Mapping[Path, Mounted]:
+    """Return what is mounted where: of several in one place the last, which is on top."""
     try:
         lines = MOUNTS.read_bytes().splitlines()
     except OSError:
-        return frozenset()
-    places = (line.split(b" ", 5)[4] for line in lines)
-    return frozenset(Path(os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), at))) for at in places)
+        return {}
+    found = {}
+    for line in lines:
+        _, _, _, _, at, *rest = line.split(b" ")
+        kind, source, *_ = rest[rest.index(b"-") + 1 :]
+        found[Path(_text(at))] = Mounted(_text(kind), _text(source))
+    return found
+
+
+def _text(escaped: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), escaped))
 
 
 class Mount:

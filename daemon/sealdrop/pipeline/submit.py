@@ -14,18 +14,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealdrop.config import Seal
-from sealdrop.model import ExternalId, RequestId
+from sealdrop.model import Document, ExternalId, RequestId, Stamp
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent for one document."""
+    """What is sent for one document; ``stamp`` is its visible seal."""
 
     external_id: ExternalId
     original: Path
     seal: Seal
+    stamp: Stamp | None = None
+
+
+def asked_of(seal: Seal, document: Document) -> Seal:
+    """Return what is asked of SignAPI for the document: what its folder asks for, and its sender's wishes within that.
+
+    What was asked of the folder when the document was dropped counts, not what would be by now. The reference is a
+    keyword too, since nothing else indexes a deposit.
+    """
+    changes: dict[str, object] = {"level": document.level, "archive": document.archive}
+    wishes = document.wishes
+    if wishes is not None:
+        reference = () if wishes.reference is None else (wishes.reference,)
+        changes["keywords"] = tuple(dict.fromkeys((*seal.keywords, *reference, *wishes.keywords)))
+        if wishes.archivers is not None:
+            changes["archivers"] = wishes.archivers
+    return seal.model_copy(update=changes)
 
 
 def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ...]:
@@ -36,7 +53,7 @@ def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ..
         Retryable: nothing was sent.
         OutcomeUnknown: some or all of it may have been applied: `find` each one.
     """
-    return api.create([NewRequest(item.external_id, item.original, item.seal) for item in batch])
+    return api.create([NewRequest(item.external_id, item.original, item.seal, item.stamp) for item in batch])
 
 
 def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:

@@ -3,15 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sealdrop.config import Validation
+from sealdrop.config import SealPage, Validation
 from sealdrop.model import Finding, Inspection, Reason, Verdict
 from sealdrop.pdf.inspect import inspect
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
 from sealdrop.pdf.reader import shortened
+from sealdrop.visible.place import is_sound
 
 
-def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) -> Inspection:
-    """Return whether the PDF at ``original`` may be sealed, and why.
+def validate(
+    original: Path, rules: Validation, jail: Jail, *, suspect: bool, seal_page: SealPage | None = None
+) -> Inspection:
+    """Return whether the PDF at ``original`` may be sealed, and why; ``seal_page`` is measured for a visible seal.
 
     A child may die through no fault of the document; twice is the document's. So the first time that it exceeds the
     jail's limits (time, memory, CPU) or kills its child is an error, after which it is to be examined once more, as a
@@ -22,7 +25,7 @@ def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) ->
         JailedError: inspection itself broke, which is our fault and not the document's.
     """
     try:
-        return _bounded(jail.run(inspect, original, rules))
+        return _bounded(jail.run(inspect, original, rules, seal_page))
     except JailLimitExceeded as error:
         if not suspect:
             raise
@@ -30,13 +33,16 @@ def validate(original: Path, rules: Validation, jail: Jail, *, suspect: bool) ->
 
 
 def _bounded(said: Inspection) -> Inspection:
-    """Return what a child said with its words cut short: one that a document has taken over may say any number."""
+    """Return what a child said with its words cut short: one that a document has taken over may say anything."""
 
     def cut(finding: Finding) -> Finding:
         return replace(finding, detail=shortened(finding.detail))
 
     cause = cut(said.cause) if said.cause else None
-    return replace(said, cause=cause, warnings=tuple(map(cut, said.warnings)), notes=tuple(map(cut, said.notes)))
+    area = said.seal_page if said.seal_page is not None and is_sound(said.seal_page) else None
+    return replace(
+        said, cause=cause, warnings=tuple(map(cut, said.warnings)), notes=tuple(map(cut, said.notes)), seal_page=area
+    )
 
 
 def given_up(error: JailedError) -> Inspection:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sealdrop.config import Account
 from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verification
+from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.jail import Jail, JailLimitExceeded
 from sealdrop.pdf.reader import shortened
 from sealdrop.pdf.seal import Expectation, verify_seal
@@ -34,6 +35,7 @@ def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, no
         not_after=now,
         archive_asked=document.archive,
         archive_ids=document.remote.archive_ids,
+        looks=Looks(document.stamp.place if document.stamp is not None else None),
     )
     try:
         report = jail.run(verify_seal, sealed, expected)

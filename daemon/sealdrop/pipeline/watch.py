@@ -241,9 +241,16 @@ class Sightings:
         self._keep(path, replace(known, hinted=hinted, look_again=self._look_again(now, known.since)), now)
         return None
 
-    def wait(self, path: Path, *, now: float, delay_s: float | None = None) -> None:
-        """Take note that the file cannot be taken now, whatever it looks like; it is looked at again in a while."""
-        known = self._seen.get(path) or Sighting(None, now, now, hinted=False, look_again=now)
+    def wait(
+        self, path: Path, *, now: float, delay_s: float | None = None, complete: FileIdentity | None = None
+    ) -> None:
+        """Take note that the file cannot be taken now, whatever it looks like; it is looked at again in a while.
+
+        If it was found complete as ``complete``, it is so then, unless it has changed.
+        """
+        known = self._seen.get(path) or Sighting(complete, now, now, hinted=False, look_again=now)
+        if complete is not None and known.identity == complete:
+            known = replace(known, hinted=True)
         self._keep(path, replace(known, look_again=now + (delay_s or self._settle_s)), now)
 
     def _look_again(self, now: float, since: float) -> float:
@@ -286,6 +293,10 @@ class Sightings:
         """Return whether a file has been waited for so long that somebody should be told."""
         known = self._seen.get(path)
         return known is not None and now - known.first >= self._incomplete_s * OVERDUE
+
+    def oldest(self) -> float | None:
+        """Return when the file that has waited longest was first seen (monotonic seconds), None if none waits."""
+        return min((sighting.first for sighting in self._seen.values()), default=None)
 
     def paths(self) -> frozenset[Path]:
         """Return all that wait."""

@@ -73,6 +73,11 @@ def read_options(description: str) -> SealOptions:
     return _options(json.loads(description))
 
 
+def read_keywords(description: str) -> tuple[str, ...]:
+    """Return the words that index the deposits of a kept `NewDocument.description`."""
+    return _strings(json.loads(description), "keywords")
+
+
 def parse_json(body: bytes) -> object:
     """Return the JSON in ``body``.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from sealdrop.sandbox import files
 
@@ -20,7 +21,7 @@ class Entry:
     """One seal or one deposit.
 
     ``sha256`` is that of the document that came in, ``sealed_sha256`` that of the stored sealed one. In the record of
-    seals ``archive_id`` and ``archiver`` are None.
+    seals ``archive_id`` and ``archiver`` are None, and there are no ``keywords``, which index a deposit.
     """
 
     time: datetime
@@ -30,6 +31,7 @@ class Entry:
     sealed_sha256: str
     archive_id: str | None = None
     archiver: str | None = None
+    keywords: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str | None]:
@@ -38,7 +40,7 @@ class Entry:
 
     def to_line(self) -> bytes:
         """Return the line, newline included."""
-        content = {
+        content: dict[str, object] = {
             "time": self.time.isoformat(timespec="milliseconds"),
             "externalSignatureRequestId": self.external_id,
             "signatureRequestId": self.request_id,
@@ -47,12 +49,14 @@ class Entry:
             "archiverName": self.archiver,
             "sealedSha256": self.sealed_sha256,
         }
+        if self.archive_id is not None:
+            content["keywords"] = self.keywords
         return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Entry":
         """Return the entry that `to_line` wrote."""
-        content: Mapping[str, str] = json.loads(line)
+        content: Mapping[str, Any] = json.loads(line)
         return cls(
             time=datetime.fromisoformat(content["time"]),
             external_id=content["externalSignatureRequestId"],
@@ -61,6 +65,7 @@ class Entry:
             sealed_sha256=content["sealedSha256"],
             archive_id=content["archiveId"],
             archiver=content["archiverName"],
+            keywords=tuple(content.get("keywords", ())),
         )
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sealdrop.sandbox.documents import NewDocument, read_options
+from sealdrop.sandbox.documents import NewDocument, read_keywords, read_options
 from sealdrop.sandbox.errors import BadRequest, SandboxError, Unsealable
 from sealdrop.sandbox.faults import SEAL_FAULTS, Operation, SealFault
 from sealdrop.sandbox.flaws import FlawedSealer
@@ -193,6 +193,7 @@ class Service:
                     request.sealed_sha256 or "",
                     archive_id,
                     archiver,
+                    read_keywords(request.description),
                 )
             )
         self._store.finish_archive(request.id)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
@@ -78,6 +79,11 @@ class SignApi:
     def close(self) -> None:
         """Close all connections; no call may be under way or follow."""
         self._transport.close()
+
+    @property
+    def server_valid_until(self) -> datetime | None:
+        """When the certificate ends that the service showed last; None as long as nothing was called."""
+        return self._transport.server_valid_until
 
     def create(self, documents: Sequence[NewRequest]) -> tuple[RequestStatus, ...]:
         """Create one signature request for each document; statuses in the order of ``documents``.

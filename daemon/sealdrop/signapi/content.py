@@ -19,6 +19,8 @@ from sealdrop import durable
 from sealdrop.errors import AccountRefused
 from sealdrop.model import Sha256
 from sealdrop.signapi.wire import NewRequest, document_fields
+from sealdrop.visible.picture import UnusablePicture
+from sealdrop.visible.settle import picture_of
 
 _PIECE_BYTES = 3 << 16  # a multiple of three, so that the pieces' base64 joins without padding in between
 
@@ -114,18 +116,18 @@ def _prepare(new: NewRequest) -> _Document:
 
     Raises:
         OSError: the document cannot be read.
-        AccountRefused: the image of the visible seal cannot be read.
+        AccountRefused: the image of the visible seal cannot be used.
     """
     with new.path.open("rb") as file:
         # SignAPI's choice of digest (signapi.md, "hash"): against accidents in transport, not against forgery.
         digest = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False))
         size_bytes = file.tell()
     image = None
-    if new.seal.visible is not None and new.seal.visible.image is not None:
+    if new.stamp is not None:
         try:
-            image = new.seal.visible.image.read_bytes()
-        except OSError as error:
-            raise AccountRefused(f"the image of the visible seal cannot be read, nothing was sent: {error}") from error
+            image = picture_of(new.stamp).content
+        except UnusablePicture as error:
+            raise AccountRefused(f"the visible seal cannot be sent: {error}") from error
     fields = json.dumps(document_fields(new, sha1=digest.hexdigest(), image=image))
     return _Document(f'{fields[:-1]}, "toSignContent": "'.encode("ascii"), new.path, size_bytes)
 

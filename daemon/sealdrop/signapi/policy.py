@@ -162,11 +162,15 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
         return None
     if _DELAY.fullmatch(value.strip()):
         return min(float(value.strip()), RETRY_AFTER_LONGEST_S)
+    moment = http_date(value)
+    return None if moment is None else min(max((moment - now).total_seconds(), 0.0), RETRY_AFTER_LONGEST_S)
+
+
+def http_date(value: str | None) -> datetime | None:
+    """Return a date of HTTP (RFC 9110, 5.6.7), aware; None where there is none, or none that can be read."""
     try:
-        moment = parsedate_to_datetime(value)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-        seconds = (moment - now).total_seconds()
+        moment = parsedate_to_datetime(value or "")
+        # Its zone can put it outside of what a datetime can hold, which shows when it is compared.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-    return min(max(seconds, 0.0), RETRY_AFTER_LONGEST_S)

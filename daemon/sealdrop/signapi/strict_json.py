@@ -1,4 +1,4 @@
-"""JSON from the network, read so that what is kept of it can be written again as canonical JSON (RFC 8785).
+"""JSON from somebody else, read so that what is kept of it can be written again as canonical JSON (RFC 8785).
 
 UTF-8 only; text is valid Unicode; names do not repeat within an object; numbers are what a double can hold, save that
 a whole number past 2^53 is kept as the text of its digits; depth is bounded.
@@ -17,8 +17,8 @@ _EXACT_INTEGER = 2**53 - 1  # RFC 8785, 3.2.2.3: JSON numbers are IEEE 754 doubl
 _EXACT_DIGITS = len(str(-_EXACT_INTEGER))
 
 
-def parse_json(body: bytes) -> JsonValue:
-    """Return the JSON value that ``body`` holds, fit to be kept (see the module's rule).
+def parse_json(body: bytes, what: str = "the answer") -> JsonValue:
+    """Return the JSON value that ``body`` holds, fit to be kept (see the module's rule); ``what`` it is, for errors.
 
     Raises:
         MalformedAnswer: it holds none.
@@ -32,15 +32,15 @@ def parse_json(body: bytes) -> JsonValue:
             parse_constant=_no_constant,
         )
     except UnicodeDecodeError as error:
-        raise MalformedAnswer("the answer is not UTF-8") from error
+        raise MalformedAnswer(f"{what} is not UTF-8") from error
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise MalformedAnswer(f"the answer is not JSON ({place})" if body else "the answer is empty") from error
+        raise MalformedAnswer(f"{what} is not JSON ({place})" if body else f"{what} is empty") from error
     except ValueError as error:
-        raise MalformedAnswer(f"the answer is not JSON that can be kept: {error}") from error
+        raise MalformedAnswer(f"{what} is not JSON that can be kept: {error}") from error
     except RecursionError as error:
-        raise MalformedAnswer(f"the answer is nested more than {DEPTH} deep") from error
-    _check(value)
+        raise MalformedAnswer(f"{what} is nested more than {DEPTH} deep") from error
+    _check(value, what)
     return value
 
 
@@ -86,32 +86,32 @@ def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check(value: JsonValue) -> None:
+def _check(value: JsonValue, what: str) -> None:
     level: list[JsonValue] = [value]
     for _ in range(DEPTH):
-        level = [inner for outer in level for inner in _inside(outer)]
+        level = [inner for outer in level for inner in _inside(outer, what)]
         if not level:
             return
-    raise MalformedAnswer(f"the answer is nested more than {DEPTH} deep")
+    raise MalformedAnswer(f"{what} is nested more than {DEPTH} deep")
 
 
-def _inside(value: JsonValue) -> Iterable[JsonValue]:
+def _inside(value: JsonValue, what: str) -> Iterable[JsonValue]:
     """Return the values that ``value`` holds, once its own text is found to be Unicode."""
     if isinstance(value, dict):
-        _check_unicode(value)
+        _check_unicode(value, what)
         return value.values()
     if isinstance(value, list):
         return value
     if isinstance(value, str):
-        _check_unicode([value])
+        _check_unicode([value], what)
     return ()
 
 
-def _check_unicode(texts: Iterable[str]) -> None:
+def _check_unicode(texts: Iterable[str], what: str) -> None:
     """JSON may spell half of a surrogate pair, which is no character and cannot be written as UTF-8."""
     try:
         for text in texts:
             if not text.isascii():
                 text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise MalformedAnswer("the answer holds text that is not Unicode (half of a surrogate pair)") from error
+        raise MalformedAnswer(f"{what} holds text that is not Unicode (half of a surrogate pair)") from error

@@ -84,7 +84,28 @@ def _trust(context: ssl.SSLContext, ca_file: Path | None) -> None:
         raise _Unusable(f"ca_file: cannot read {ca_file}: {error.strerror}") from error
 
 
+def our_certificate(account: Account) -> x509.Certificate:
+    """Return the certificate that the account shows to the service, whose key is at hand, valid or not.
+
+    Raises:
+        ConfigurationError: a file is missing or unusable. The message names the file and the fault, never a secret.
+    """
+    try:
+        return _identity(account)[1][0]
+    except _Unusable as error:
+        raise ConfigurationError(f"account at {account.base_url}", [str(error)]) from error
+
+
 def _identify(context: ssl.SSLContext, account: Account, now: datetime) -> None:
+    key, chain, certificate_path = _identity(account)
+    _check_validity(chain[0], certificate_path, now)
+    try:
+        _load(context, key, chain)
+    except OSError as error:  # ssl.SSLError is one
+        raise _Unusable(f"certificate: OpenSSL cannot use {certificate_path}: {error}") from error
+
+
+def _identity(account: Account) -> tuple[PrivateKeyTypes, list[x509.Certificate], Path]:
     certificate_path = path_of(account.certificate)
     content = _read(certificate_path, "certificate")
     passphrase = account.passphrase.read().encode() if account.passphrase is not None else None
@@ -96,11 +117,7 @@ def _identify(context: ssl.SSLContext, account: Account, now: datetime) -> None:
         key = _key_from_pem(_read(key_path, "key"), passphrase, key_path)
     if _public_part(key.public_key()) != _public_part(chain[0].public_key()):
         raise _Unusable(f"certificate: the private key does not belong to the certificate in {certificate_path}")
-    _check_validity(chain[0], certificate_path, now)
-    try:
-        _load(context, key, chain)
-    except OSError as error:  # ssl.SSLError is one
-        raise _Unusable(f"certificate: OpenSSL cannot use {certificate_path}: {error}") from error
+    return key, chain, certificate_path
 
 
 def _from_pkcs12(

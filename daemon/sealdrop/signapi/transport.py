@@ -9,6 +9,7 @@ import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import httpcore
 import httpx
@@ -46,6 +47,7 @@ class Answer:
 
     ``value`` is its JSON, in which an empty text stands for content; None where an error's body holds none of the
     service's own. ``content_bytes`` is how much content was handed on, and ``content_fault`` what is wrong with it.
+    ``dated`` is what the service's clock said, to the second; None if the answer does not tell.
     """
 
     http_status: int
@@ -54,6 +56,7 @@ class Answer:
     content_fault: str | None
     error: wire.ServiceError | None
     fault: SealdropError | None
+    dated: datetime | None = None
 
 
 class Transport:
@@ -69,6 +72,7 @@ class Transport:
         self._call_timeout_s = account.call_timeout_s
         self._answer_limit_bytes = answer_limit_bytes
         self._clock = clock
+        self.server_valid_until: datetime | None = None
         try:
             self.host = httpx.URL(account.base_url).host
         except httpx.InvalidURL as error:
@@ -122,6 +126,7 @@ class Transport:
         with call_within(self._call_timeout_s, self._clock) as progress:
             try:
                 response = self._client.send(request, stream=True)
+                self._note_server(response)
                 try:
                     arrival = self._read(call, response, content_to)
                 finally:
@@ -129,6 +134,14 @@ class Transport:
             except (httpx.HTTPError, OSError) as error:  # OSError: a document could not be read while it was sent
                 raise _broken_off(call, progress, error) from error
         return self._judge(call, response, arrival)
+
+    def _note_server(self, response: httpx.Response) -> None:
+        """Take note of how long the certificate is valid that the service showed on this connection."""
+        stream = response.extensions.get("network_stream")
+        tls_side = stream.get_extra_info("ssl_object") if stream is not None else None
+        ends = (tls_side.getpeercert() or {}).get("notAfter") if tls_side is not None else None
+        if ends is not None:
+            self.server_valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
 
     def _read(self, call: policy.Call, response: httpx.Response, content_to: Callable[[bytes], None] | None) -> Arrival:
         arrival = Arrival(content_to)
@@ -158,7 +171,8 @@ class Transport:
             value, error = None, None  # an error page, by a proxy or a container: its status says it all
         wish_s = policy.retry_after_s(response.headers.get("Retry-After"), self._clock.now())
         judged = policy.answered(call, http_status, error, retry_after_s=wish_s)
-        return Answer(http_status, value, arrival.size_bytes, arrival.fault, error, judged)
+        dated = policy.http_date(response.headers.get("Date"))
+        return Answer(http_status, value, arrival.size_bytes, arrival.fault, error, judged, dated)
 
 
 class _BoundedTransport(httpx.HTTPTransport):

@@ -25,7 +25,7 @@ from pydantic import JsonValue
 
 from sealdrop.config import Seal
 from sealdrop.errors import MalformedAnswer
-from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId
+from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId, Stamp
 from sealdrop.signapi.strict_json import kind
 
 TEXT_CHARACTERS = 500  # as much of the service's own words as goes into an error or a reason
@@ -64,11 +64,15 @@ _LONGEST_NUMBERS = 64  # a list of more numbers is how some programs write bytes
 
 @dataclass(frozen=True, slots=True)
 class NewRequest:
-    """A document to be sealed: our ID for the request, where the PDF is, what is asked for."""
+    """A document to be sealed: our ID for the request, where the PDF is, what is asked for.
+
+    ``stamp`` is the visible seal, with its final texts; None: the seal is invisible.
+    """
 
     external_id: ExternalId
     path: Path
     seal: Seal
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class ServiceError:
 
 
 def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[str, JsonValue]:
-    """Return a document of a create call, less its ``toSignContent``; ``image`` is the visible seal's, if any."""
+    """Return a document of a create call, less its ``toSignContent``; ``image`` is the visible seal's."""
     seal = new.seal
     fields: dict[str, JsonValue] = {
         "externalSignatureRequestId": new.external_id,
@@ -113,11 +117,12 @@ def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[
         "enableArchive": seal.archive,
         "hash": sha1,
     }
-    if seal.visible is not None:
-        visible: dict[str, JsonValue] = {
-            "signaturePosX": seal.visible.x,
-            "signaturePosY": seal.visible.y,
-            "signaturePage": seal.visible.page,
+    if new.stamp is not None and image is not None:
+        fields["pdfSignatureOptions"] = {
+            "signatureImageContent": base64.b64encode(image).decode("ascii"),
+            "signaturePosX": new.stamp.x,
+            "signaturePosY": new.stamp.y,
+            "signaturePage": new.stamp.place.page,
             "linesOptions": [
                 {
                     "lineContent": line.text,
@@ -127,12 +132,9 @@ def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[
                     "linePosXInImage": line.x,
                     "linePosYInImage": line.y,
                 }
-                for line in seal.visible.lines
+                for line in new.stamp.lines
             ],
         }
-        if image is not None:
-            visible["signatureImageContent"] = base64.b64encode(image).decode("ascii")
-        fields["pdfSignatureOptions"] = visible
     if seal.archive and seal.archivers:
         fields["archiverNames"] = list(seal.archivers)
     if seal.keywords:

@@ -4,16 +4,31 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import pytest
 
 from command import sealdrop
 from running import Running, drop, quicken, running_daemon, running_service
+from sealdrop.report.schemas import RECORDED
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
 
-COMMANDS = ["run", "sandbox", "status", "verify", "audit verify", "audit show", "demo"]
+DOCS = Path(__file__).parents[3] / "docs"
+COMMANDS = [
+    "run",
+    "check",
+    "sandbox",
+    "status",
+    "verify",
+    "audit verify",
+    "audit show",
+    "audit export",
+    "audit report",
+    "demo",
+]
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +141,57 @@ def test_records_can_be_shown_and_filtered(left: Running) -> None:
     assert "service_started" not in story.out
     assert sealdrop("audit", "show", "--config", config, "--event", "nothing_such").code == 1
     assert sealdrop("audit", "show", "--config", config, "--since", "2999-01-01").code == 1
+
+
+def test_an_auditor_needs_nothing_but_the_files(trail: Path, tmp_path: Path) -> None:
+    """By name, digest and outcome documents are found, exported and reported on from a copy of the trail alone."""
+    (story,) = _stories(trail, "--name", "invoice.pdf")
+    received, verified = story[0]["data"], next(each for each in story if each["event"] == "document_verified")["data"]
+    assert verified["certificate"]["subject"]
+    for asked in (
+        ("--digest", verified["sealed_sha256"]),
+        ("--digest", received["sha256"]),
+        ("--outcome", "delivered"),
+    ):
+        assert _stories(trail, *asked) == [story]
+    told = sealdrop("audit", "show", "--dir", trail, "--outcome", "rejected")
+    assert "NOT_PDF" in told.out
+    assert "Times are UTC" in told.out
+    table = tmp_path / "table.json"
+    assert sealdrop("audit", "export", "--dir", trail, "--format", "json", "--output", table).code == 0
+    rows = json.loads(table.read_text())["documents"]
+    assert {row["outcome"]: row["certificate_serial"] is not None for row in rows} == {
+        "delivered": True,
+        "rejected": False,
+    }
+    month = received["folder"], story[0]["at"][:7]
+    report = ("audit", "report", "--dir", trail, "--folder", month[0], "--month", month[1], "--output", tmp_path)
+    made = sealdrop(*report)
+    assert made.code == 0, made
+    paths = [Path(line) for line in made.out.splitlines()]
+    assert [path.suffix for path in paths] == [".html", ".pdf", ".csv"]
+    assert verified["certificate"]["serial"] in paths[0].read_text()
+    assert paths[1].read_bytes().startswith(b"%PDF")
+    again = sealdrop(*report)
+    assert again.code == 2, "what is there is not overwritten"
+    assert sealdrop(*report, "--replace").code == 0
+    assert sealdrop("audit", "report", "--dir", trail, "--month", "november").code == 2
+
+
+def test_what_is_on_record_fits_the_published_schema(trail: Path) -> None:
+    """Every record of a real run is valid, and has no field that the schema does not name."""
+    validator = jsonschema.Draft202012Validator(json.loads((DOCS / "schemas" / "audit-record.schema.json").read_text()))
+    for record in [json.loads(line) for path in trail.iterdir() for line in path.read_text().splitlines()]:
+        validator.validate(record)
+        always, sometimes = RECORDED[record["event"]]
+        assert set(record["data"]) <= {*always, *sometimes}
+
+
+def _stories(trail: Path, *asked: str) -> list[list[dict[str, Any]]]:
+    """The records that `audit show` gives, by document."""
+    records = sealdrop("audit", "show", "--dir", trail, "--json", *asked).json()["records"]
+    documents = dict.fromkeys(record["document"] for record in records)
+    return [[record for record in records if record["document"] == each] for each in documents]
 
 
 def test_status_counts_and_tells_stories(left: Running) -> None:

@@ -165,12 +165,14 @@ def test_two_hundred_pdfs_at_once_under_all_kinds_of_names(directory: Path, invo
     assert leftovers(running.config) == []
 
 
+MM = 72 / 25.4
 VISIBLE = """
 [folders.contracts.seal.visible]
 image = "mark.png"
 page = 2
-x = 40
-y = 60
+corner = "bottom-left"
+x_mm = 20
+y_mm = 30
 
 [[folders.contracts.seal.visible.lines]]
 text = "Sealed by Demo Organisation"
@@ -179,7 +181,7 @@ font_size = 9
 
 
 def test_a_visible_seal_stands_on_the_page_asked_for(directory: Path) -> None:
-    """A folder's visible seal reaches the service whole: an image and a line, on page 2, at the position asked for."""
+    """A folder's visible seal reaches the service whole, on page 2, where it was asked for; the receipt says where."""
     with Sandbox.start(directory, delays=QUICK) as sandbox:
         quicken(sandbox.config_path)
         Image.new("RGB", (120, 50), "navy").save(directory / "mark.png")
@@ -192,9 +194,13 @@ def test_a_visible_seal_stands_on_the_page_asked_for(directory: Path) -> None:
     widgets = [page.get("/Annots") or [] for page in reader.pages]
     assert [len(each) for each in widgets] == [0, 1, 0]
     rectangle = RectangleObject(widgets[1][0].get_object()["/Rect"])
-    assert (rectangle.left, rectangle.bottom) == (40, 60)
-    assert rectangle.width > 20
-    assert rectangle.height > 10
+    assert (float(rectangle.left), float(rectangle.bottom)) == pytest.approx((20 * MM, 30 * MM), abs=0.01)
+    assert (rectangle.width, rectangle.height) == pytest.approx((120, 50), abs=0.01)
+    receipt = receipt_of(running.folder("contracts").outbound / "seen.pdf")
+    assert receipt["seal"]["place"]["page"] == 2
+    (check,) = (each for each in receipt["verification"]["checks"] if each["name"] == "appearance")
+    assert check["outcome"] == "passed"
+    assert check["detail"] == "42.3 x 17.6 mm, 20.0 mm from the left and 30.0 mm from the bottom of page 2"
 
 
 def test_a_service_that_seals_while_we_wait(directory: Path, invoice: bytes) -> None:

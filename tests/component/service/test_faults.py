@@ -28,6 +28,7 @@ from sealdrop.model import Reason, State
 from sealdrop.sandbox.app import Answers
 from sealdrop.sandbox.faults import CallFault, Operation, SealFault
 from sealdrop.sandbox.server import Sandbox
+from sealdrop.visible.lines import FONTS
 
 T = TypeVar("T")
 
@@ -198,16 +199,27 @@ def test_connections_that_are_refused_at_any_moment_lose_nothing(directory: Path
     _assert_once(sandbox, running, contents)
 
 
+SPOILT = """width_mm = 60
+height_mm = 20
+[[folders.contracts.seal.visible.lines]]
+text = "Sealed"
+font = "No_such_font"
+"""
+
+
 def _spoil_contracts(config: Path) -> None:
     """Ask for something that the service does not have, for one folder: it refuses all documents of it."""
     text = config.read_text()
     assert "[folders.contracts.seal]" in text
-    config.write_text(text + '\n[[folders.contracts.seal.visible.lines]]\ntext = "Sealed"\nfont = "No_such_font"\n')
+    config.write_text(text + "\n[folders.contracts.seal.visible]\n" + SPOILT)
 
 
-def test_what_is_refused_for_its_own_sake_fails_once_with_the_reason(directory: Path, invoice: bytes) -> None:
+def test_what_is_refused_for_its_own_sake_fails_once_with_the_reason(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One document of a batch is refused: it fails, in the service's words, unsealed; the others are sealed."""
     numbers = count(1)
+    monkeypatch.setitem(FONTS, "no_such_font", "Helvetica")  # which we believe the service to have
     with Sandbox.start(directory, delays=QUICK) as sandbox:
         quicken(sandbox.config_path, **IMPATIENT | {"retry_longest_s": "0.5", "refused_alone_s": "600"})
         _spoil_contracts(sandbox.config_path)

@@ -16,7 +16,7 @@ from sealdrop.sandbox.server import Sandbox
 GROUP = 4321
 
 
-@pytest.fixture(params=[0o000, 0o077], ids=["umask 000", "umask 077"])
+@pytest.fixture(params=[0o000, 0o007, 0o077], ids=["umask 000", "umask 007", "umask 077"])
 def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
     """The umask of whoever starts the service."""
     before = os.umask(request.param)

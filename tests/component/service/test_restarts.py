@@ -215,6 +215,24 @@ def test_a_folder_with_waiting_documents_cannot_be_taken_out(directory: Path, in
         Daemon(load(sandbox.config_path), KeptLog())
 
 
+def test_an_address_cannot_change_under_documents_that_were_sent(directory: Path, invoice: bytes) -> None:
+    """Elsewhere nobody would know them, and they would be sealed again: also after a restart, until they are back."""
+    with Sandbox.start(directory, delays=Delays(sign_s=30)) as sandbox:
+        quicken(sandbox.config_path)
+        with running_daemon(sandbox.config_path) as running:
+            drop(invoice, running.folder("contracts").inbound, "sent.pdf")
+            running.wait_for(lambda: any(each.state is State.SEALING for each in running.documents.values()))
+        good = sandbox.config_path.read_text()
+        sandbox.config_path.write_text(good.replace("https://localhost", "https://127.0.0.1"))
+        with pytest.raises(
+            ConfigurationError, match=r"accounts\.sandbox\.base_url: documents were sent to https://localho"
+        ):
+            Daemon(load(sandbox.config_path), KeptLog())
+        sandbox.config_path.write_text(good)
+        with running_daemon(sandbox.config_path):
+            pass
+
+
 def test_what_was_put_off_by_a_wrong_clock_is_done_after_a_restart(directory: Path, invoice: bytes) -> None:
     """A due time that lies decades ahead, from a clock that was wrong in the last run, keeps no document waiting."""
     with Sandbox.start(directory, delays=QUICK) as sandbox:

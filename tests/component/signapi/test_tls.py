@@ -24,6 +24,7 @@ from sealdrop.config import Account, Seal
 from sealdrop.errors import AccountRefused, ConfigurationError, Retryable
 from sealdrop.model import ExternalId, RequestId
 from sealdrop.signapi import tls
+from sealdrop.signapi.certificates import Role, validities
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import NewRequest
 from signapi_peer import Peer, Pki, reply, running
@@ -139,6 +140,24 @@ class TestMutualTls:
                 pem_pair(tmp_path, leaf, None),
             ):
                 speak(pki.account(peer.port, **change))
+
+    def test_the_ends_of_all_certificates_are_known(self, pki: Pki, tmp_path: Path) -> None:
+        """Ours and the anchors' from their files, the service's from the connection; a missing file is left out."""
+        leaf = pki.client_ca.issue_cert("client@example.org", not_after=NOW + timedelta(days=40))
+        anchor = tmp_path / "anchor.pem"
+        pki.client_ca.cert_pem.write_to_path(anchor)
+        changes = {"trust_anchors": (anchor, tmp_path / "missing.pem"), **pem_pair(tmp_path, leaf, None)}
+        with running(pki.server_context()) as peer:
+            peer.replies = [reply(200, STATUS)]
+            account = pki.account(peer.port, **changes)
+            with SignApi(account, largest_document_bytes=1, clock=SystemClock()) as api:
+                assert api.server_valid_until is None
+                api.status(external_id=ExternalId("x"))
+                assert api.server_valid_until is not None
+                assert api.server_valid_until > NOW
+        found = {each.role: each.until for each in validities(account)}
+        assert set(found) == {Role.CLIENT, Role.ANCHOR}
+        assert abs(found[Role.CLIENT] - NOW - timedelta(days=40)) < timedelta(seconds=2)
 
     def test_the_context_cannot_be_weak(self, pki: Pki) -> None:
         """Chain and host name are verified, and nothing below TLS 1.2 is spoken."""

@@ -441,3 +441,23 @@ def test_any_missing_day_is_found(sequence: list[tuple[timedelta, str | None, Ev
         records = make_trail(Path(name), sequence)
         data.draw(st.sampled_from(sorted(Path(name).iterdir()))).unlink()
         assert not verify_trail(Path(name), expect=expectation(records)).ok
+
+
+PLAIN_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), PLAIN_JSON, max_size=3))
+def test_the_fast_spelling_is_the_canonical_one(content: dict[str, object]) -> None:
+    """Whatever is spelled by the standard library, for it takes less time, is spelled as RFC 8785 says."""
+    assume(check._is_plain(content))
+    assert check._spell_plain(content) == check.rfc8785.dumps(content)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [{"a": 1e21}, {"a": [{"b": 0.5}]}, {"\U0001f600": 1, "\ufb33": 2}])
+def test_what_the_two_spell_differently_is_not_plain(content: dict[str, object]) -> None:
+    """Fractions and names beyond the basic plane are left to RFC 8785."""
+    assert not check._is_plain(content)

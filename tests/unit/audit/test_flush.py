@@ -19,7 +19,6 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from sealdrop.audit import Trail, read_records, verify_trail
 from sealdrop.audit.chain import link
-from sealdrop.errors import LeaseLost
 from sealdrop.ledger import Ledger, Step
 from sealdrop.model import (
     GENESIS,
@@ -100,12 +99,15 @@ class LedgerAndFiles(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         """Put the start on record."""
-        self.committed.append(self.ledger.note(Event("service_started")))
+        self.note("started")
 
     @rule(text=st.text(max_size=5))
     def note(self, text: str) -> None:
         """Put something on record that is about no document."""
-        self.committed.append(self.ledger.note(Event("noted", {"text": text})))
+        self.linked.clear()
+        record = self.ledger.note(Event("noted", {"text": text}))
+        self.remember(None)
+        assert self.committed[-1] == record
 
     @rule(passed=st.sampled_from([timedelta(minutes=1), timedelta(hours=-20), timedelta(hours=30)]))
     def let_time_pass(self, passed: timedelta) -> None:
@@ -130,9 +132,26 @@ class LedgerAndFiles(RuleBasedStateMachine):
             updated_at=now,
             due_at=now,
         )
+        self.linked.clear()
         stored = self.ledger.add(document, Event("document_received", {"name": name}))
-        self.committed.append(self.linked[-1])
+        self.remember(document.id)
         return stored
+
+    @rule()
+    def close_day(self) -> None:
+        """Look whether a day is over, as the daemon does when nothing happens."""
+        self.linked.clear()
+        assert self.ledger.close_day() in (None, *self.linked)
+        self.remember()
+
+    def remember(self, *about: str | None) -> None:
+        """Take note of what was linked for these documents, or for none, and of the closing of a day before it."""
+        for record in self.linked:
+            content = json.loads(record.line)
+            # A record that was linked for a lost document has a successor with the same number.
+            follows = record.seq == len(self.committed) + 1
+            if follows and (content["event"] == "day_closed" or content["document"] in about):
+                self.committed.append(record)
 
     @rule(target=documents, chosen=st.lists(consumes(documents), max_size=3), lost=st.booleans(), data=st.data())
     def move(self, chosen: list[Document], lost: bool, data: st.DataObject) -> Document:
@@ -144,13 +163,8 @@ class LedgerAndFiles(RuleBasedStateMachine):
             steps.append(Step(seen, replace(seen, state=state), Event("document_moved", {"to": state})))
         self.linked.clear()
         outcomes = self.ledger.record(*steps)
-        last = self.committed[-1]
-        for record in self.linked:
-            # A record that was linked for a lost document has a successor with the same number.
-            if record.seq == last.seq + 1 and json.loads(record.line)["document"] in kept(outcomes):
-                self.committed.append(record)
-                last = record
         stored = [each for each in outcomes if isinstance(each, Document)]
+        self.remember(*(each.id for each in stored))
         return multiple(*stored, *(chosen[:1] if lost else ()))
 
     @rule(limit=st.integers(1, 5))
@@ -194,11 +208,6 @@ class LedgerAndFiles(RuleBasedStateMachine):
         assert not there
         sure = expected_files(self.committed[:held])
         assert all((self.folder / "audit" / name).read_bytes().startswith(sure[name]) for name in sure)
-
-
-def kept(outcomes: tuple[Document | LeaseLost, ...]) -> set[str]:
-    """The IDs of the documents that were moved."""
-    return {each.id for each in outcomes if isinstance(each, Document)}
 
 
 TestLedgerAndFiles = LedgerAndFiles.TestCase

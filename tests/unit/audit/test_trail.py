@@ -40,6 +40,15 @@ def test_head_is_found_again(written: Path, records: Records) -> None:
     assert read_files(written) == expected_files((*records, more))
 
 
+def test_how_the_last_run_ended_is_known(directory: Path) -> None:
+    """The event of the newest record as the files were opened; what is appended since does not change that."""
+    opened = Trail.open(directory)
+    assert opened.ended_with() is None
+    opened.append([link(GENESIS, START, None, Event("service_stopped"), node="h")])
+    assert opened.ended_with() is None
+    assert Trail.open(directory).ended_with() == "service_stopped"
+
+
 @pytest.fixture
 def no_flush(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes flushing free, for tests of thousands of cases that are about content."""

@@ -43,7 +43,55 @@ def test_another_thread_may_ask() -> None:
 
 def test_handlers_are_put_back() -> None:
     """After the block signals do what they did before."""
-    before = [signal.getsignal(number) for number in STOP_SIGNALS]
-    with stop_signals():
+    numbers = (*STOP_SIGNALS, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    with stop_signals(hangup="reload"):
         os.kill(os.getpid(), signal.SIGTERM)
-    assert [signal.getsignal(number) for number in STOP_SIGNALS] == before
+        assert signal.getsignal(signal.SIGHUP) != before[-1]
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+def test_a_reload_is_wished_for_once_and_a_stop_comes_first() -> None:
+    """Signals to reload that came together are one wish; a stop is heard whatever else is wished for."""
+    with stop_signals(hangup="reload") as wishes:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert wishes.wait_for_either()
+        assert not wishes.wait(timeout_s=0)
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not wishes.wait_for_either()
+        assert wishes.wait(timeout_s=0)
+
+
+def test_a_stop_is_heard_among_very_many_wishes_to_reload() -> None:
+    """The pipe that wakes us holds only so much; what is lost in it is the waking, not the wish."""
+    with stop_signals(hangup="reload") as wishes:
+        for _ in range(100_000):
+            wishes.ask_reload()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wishes.wait(timeout_s=30)
+
+
+def test_a_signal_to_reload_that_another_thread_receives_wakes_the_main_one() -> None:
+    """As for a stop: whichever thread the kernel gives it to."""
+    done = threading.Event()
+
+    def receive() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGHUP)
+        done.wait(30)
+
+    with stop_signals(hangup="reload") as wishes:
+        thread = threading.Thread(target=receive)
+        thread.start()
+        assert wishes.wait_for_either()
+        done.set()
+        thread.join()
+
+
+def test_a_closed_terminal_is_a_stop() -> None:
+    """Where it is told so, SIGHUP asks for a stop."""
+    with stop_signals(hangup="stop") as wishes:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not wishes.wait_for_either()
+        assert wishes.wait(timeout_s=0)

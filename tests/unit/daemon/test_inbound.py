@@ -16,7 +16,7 @@ from intakes import Intake, intake
 from sealdrop.daemon import inbound as module
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable
-from sealdrop.model import Document, FileIdentity, Reason, Sha256
+from sealdrop.model import CompanionKind, Document, FileIdentity, Reason, Sha256
 from sealdrop.pipeline import intake as intake_module
 from sealdrop.pipeline import watch
 from sealdrop.pipeline.watch import GONE, Look
@@ -304,3 +304,41 @@ def test_what_is_recognised_is_read_without_following_or_waiting(tmp_path: Path,
     (error,) = errors
     assert isinstance(error, BlockingIOError) is (put == "lease")
     assert (error.errno in GONE or isinstance(error, FileNotFoundError)) is (put != "lease")
+
+
+SIDECARS = 'settle_s = 0.05\nincomplete_s = 600\nsweep_s = 3600\nsidecar = "required"'
+
+
+def test_a_sidecar_that_comes_later_wakes_its_document(tmp_path: Path) -> None:
+    """An event for the sidecar has the document taken with it at once, with neither a sweep nor the end of a wait."""
+    with intake(tmp_path, folder=SIDECARS) as running:
+        _started(running)
+        until(lambda: not running.worker._sweep_due.is_set() and running.worker._listing is None)
+        (running.inbound / "a.pdf").write_bytes(_pdf(1))
+        until(lambda: running.worker._companions._waiting)
+        (running.inbound / "a.pdf.json").write_bytes(b'{"reference": "R-1"}')
+        until(lambda: len(running.taken) == 1)
+        until(lambda: list(running.inbound.iterdir()) == [])
+    (document,) = running.taken
+    assert document.wishes is not None
+    assert document.wishes.reference == "R-1"
+    assert running.spool.companion(document.id, CompanionKind.SIDECAR).read_bytes() == b'{"reference": "R-1"}'
+
+
+def test_a_sidecar_with_a_second_name_is_told_of_and_a_folder_is_none(tmp_path: Path) -> None:
+    """A hard link in a sidecar's place keeps its document waiting and gets a notice, as long as it stands."""
+    with intake(tmp_path, folder=SIDECARS.replace("required", "optional")) as running:
+        (tmp_path / "elsewhere.json").write_bytes(b"{}")
+        os.link(tmp_path / "elsewhere.json", running.inbound / "linked.pdf.json")
+        (running.inbound / "linked.pdf").write_bytes(_pdf(1))
+        (running.inbound / "folder.pdf.json").mkdir()
+        (running.inbound / "folder.pdf").write_bytes(_pdf(2))
+        _started(running)
+        notice = tmp_path / "rejected" / "linked.pdf.json.reason.json"
+        until(notice.exists)
+        until(lambda: [document.name for document in running.taken] == ["folder.pdf"])
+        (tmp_path / "elsewhere.json").unlink()
+        running.worker.sweep()
+        until(lambda: len(running.taken) == 2)
+        until(lambda: not notice.exists())
+    assert [line["reason"] for line in running.log.events("file_not_taken")] == [Reason.HARD_LINK]

@@ -86,7 +86,7 @@ def test_a_trail_that_cannot_be_written_is_tried_again_by_itself(
     monkeypatch.setattr(TrailWriter, "RETRY_S", 0.01)
     trail = HaltingTrail(Trail.open(tmp_path / "audit"), failures=3)
     log = KeptLog()
-    writer = TrailWriter(ledger, trail, log, on_fatal=lambda _: None)  # type: ignore[arg-type]
+    writer = TrailWriter(ledger, trail, log, clock=FakeClock(), on_fatal=lambda _: None)  # type: ignore[arg-type]
     ledger.note(Event("service_started"))
     writer.start()
     assert trail.written.wait(PATIENCE_S)
@@ -109,7 +109,7 @@ def test_a_trail_that_cannot_be_trusted_ends_the_service(ledger: Ledger) -> None
         reported.append(error)
         ended.set()
 
-    writer = TrailWriter(ledger, WrongTrail(), KeptLog(), on_fatal=on_fatal)  # type: ignore[arg-type]
+    writer = TrailWriter(ledger, WrongTrail(), KeptLog(), clock=FakeClock(), on_fatal=on_fatal)  # type: ignore[arg-type]
     ledger.note(Event("service_started"))
     writer.start()
     assert ended.wait(PATIENCE_S)

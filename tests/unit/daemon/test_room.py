@@ -10,7 +10,8 @@ import pytest
 from documents import FakeClock
 from running import KeptLog
 from sealdrop.audit.chain import link
-from sealdrop.daemon.room import MIN_FREE_FILES, Room
+from sealdrop.checks.space import MIN_FREE_FILES
+from sealdrop.daemon.room import Room
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
 

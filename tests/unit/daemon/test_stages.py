@@ -12,10 +12,10 @@ from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config, Folder, Service
 from sealdrop.daemon import stages as module
+from sealdrop.daemon.crew import OUTLETS
 from sealdrop.daemon.jails import Jails, TwoLimits
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
-from sealdrop.daemon.service import OUTLETS
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
@@ -34,7 +34,7 @@ class House:
         self.ledger = ledger
         self.clock = clock
         self.spool = Spool(place / "spool")
-        folders = {name: place / name for name in ("inbound", "outbound", "rejected", "failed")}
+        folders = {name: place / name for name in ("inbound", "outbound", "rejected", "failed", "processed")}
         for path in (self.spool.root, *folders.values()):
             path.mkdir()
         self.folder = Folder(account="main", **folders)
@@ -63,7 +63,7 @@ class House:
 
     def deliver(self) -> None:
         """Run the folder's worker once."""
-        states = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING)
+        states = (State.VERIFIED, State.REJECTED, State.FAILED, State.RETRYING, State.DELIVERED)
         claimed = self.ledger.claim(*states, now=self.clock.now(), limit=4, lease_s=LEASE_S)
         self.stages.deliver(claimed.documents)
 

@@ -12,8 +12,9 @@ from documents import FakeClock, document
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.daemon.standing import Standing
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
-from sealdrop.model import Document, DocumentId, Event, FileIdentity, Sha256
+from sealdrop.model import Companion, CompanionKind, Document, DocumentId, Event, FileIdentity, Sha256
 from sealdrop.pipeline import intake
 from sealdrop.spool import Spool
 
@@ -30,15 +31,18 @@ class Place:
         self.spool.root.mkdir()
         self.ledger = ledger
         self.log = KeptLog()
+        self.troubles = Troubles("host", ledger, FakeClock(), self.log)
         self.standing = self.started()
 
     def started(self) -> Standing:
         """Return what a new start knows."""
-        standing = Standing(self.inbound, self.spool, self.ledger, self.log)
+        standing = Standing("invoices", self.inbound, self.spool, self.ledger, self.troubles, self.log)
         standing.load("invoices", subfolders=True)
         return standing
 
-    def taken_over(self, name: str = "a.pdf", *, copied: bool = True) -> Document:
+    def taken_over(
+        self, name: str = "a.pdf", *, copied: bool = True, companions: tuple[Companion, ...] = ()
+    ) -> Document:
         """Return a document whose original has just been copied and put on record."""
         path = self.inbound / name
         path.write_bytes(CONTENT)
@@ -47,6 +51,7 @@ class Place:
             identity=FileIdentity.of(path.stat()),
             size_bytes=len(CONTENT),
             sha256=Sha256(hashlib.sha256(CONTENT).hexdigest()),
+            companions=companions,
         )
         if copied:
             self.spool.make(new.id)
@@ -206,3 +211,121 @@ def test_nothing_is_forgotten_before_its_removal_is_durable(
     expected = (place.inbound / "sub" if fate == "stands" else place.inbound).stat().st_ino
     place.standing.remove([document])
     assert told == [expected, "forgotten"]
+
+
+def _with_sidecar(place: Place, name: str = "a.pdf", content: bytes = b"{}") -> Document:
+    """Return a document that has just been put on record with its sidecar; both stand in inbound."""
+    sidecar = place.inbound / f"{name}.json"
+    sidecar.write_bytes(content)
+    digest = Sha256(hashlib.sha256(content).hexdigest())
+    came = (Companion(CompanionKind.SIDECAR, FileIdentity.of(sidecar.stat()), digest),)
+    return place.taken_over(name, companions=came)
+
+
+def test_a_companion_goes_before_its_document(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are removed and forgotten, and at no moment does the companion stand alone."""
+    taken, alone = _with_sidecar(place), []
+    rename = os.rename
+
+    def watching(*args: str, **kwargs: int) -> None:
+        rename(*args, **kwargs)
+        names = {path.name for path in place.inbound.iterdir()}
+        alone.append("a.pdf.json" in names and "a.pdf" not in names)
+
+    monkeypatch.setattr(os, "rename", watching)
+    place.standing.remove([taken])
+    assert alone == [False, False]
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+
+
+@pytest.mark.parametrize("stands", ["both", "the document", "both, renamed"])
+def test_a_crash_before_the_removals_leaves_no_companion(place: Place, stands: str) -> None:
+    """The next start removes what still stands, whichever it meets first; what is dropped then is a new file."""
+    _with_sidecar(place)
+    document_name = "a.pdf"
+    if stands == "the document":
+        (place.inbound / "a.pdf.json").unlink()
+    elif stands == "both, renamed":
+        document_name = "b.pdf"
+        (place.inbound / "a.pdf").rename(place.inbound / document_name)
+    standing = place.started()
+    assert place.recognised(standing, document_name)
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+    (place.inbound / "a.pdf.json").write_bytes(b"{}")
+    assert not place.recognised(standing, "a.pdf.json")
+
+
+def test_a_companion_alone_is_known_while_its_document_is_not_known_to_be_gone(place: Place) -> None:
+    """Somebody took the document away in that instant: its sidecar is removed, and its document is still recognised."""
+    _with_sidecar(place)
+    away = place.inbound.parent / "away.pdf"
+    (place.inbound / "a.pdf").rename(away)
+    standing = place.started()
+    assert place.recognised(standing, "a.pdf.json")
+    assert list(place.inbound.iterdir()) == []
+    away.rename(place.inbound / "a.pdf")
+    assert place.recognised(standing)
+    assert place.ledger.originals_standing("invoices") == ()
+
+
+def test_another_file_of_a_companions_name_stays(place: Place) -> None:
+    """A sidecar that was put there since is another's: it is neither recognised nor removed."""
+    taken = _with_sidecar(place)
+    (place.inbound / "a.pdf.json").write_bytes(b'{"reference": "another"}')
+    place.standing.remove([taken])
+    assert [path.name for path in place.inbound.iterdir()] == ["a.pdf.json"]
+    assert not place.recognised(place.standing, "a.pdf.json")
+
+
+@pytest.mark.parametrize("is_the_one", [True, False])
+def test_a_companions_removal_that_was_cut_off_is_finished(place: Place, is_the_one: bool) -> None:
+    """A hidden name with the document's ID and the kind: the companion goes, anything else gets its name back."""
+    taken = _with_sidecar(place)
+    if not is_the_one:
+        (place.inbound / "a.pdf.json").write_bytes(b'{"reference": "another"}')
+    (place.inbound / "a.pdf.json").rename(place.inbound / f".sealdrop-{taken.id}.sidecar.tmp")
+    place.started()
+    left = {"a.pdf"} if is_the_one else {"a.pdf", "a.pdf.json"}
+    assert {path.name for path in place.inbound.iterdir()} == left
+
+
+def test_an_original_that_stays_is_a_trouble_until_it_is_gone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told once, also after a restart, however often it is met, and over once a person has removed it."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("sealdrop.pipeline.intake.remove_original", refuse)
+    place.standing.remove([place.taken_over()])
+    (told,) = place.troubles.present()
+    assert told.subject == "folder invoices originals"
+    assert "'a.pdf'" in told.text
+    assert "Operation not permitted" in told.text
+    place.troubles = Troubles("host", place.ledger, FakeClock(), place.log)
+    standing = place.started()
+    for _ in range(2):
+        standing.sweep_begins()
+        assert place.recognised(standing)
+        standing.sweep_ended()
+        assert [each.subject for each in place.troubles.present()] == ["folder invoices originals"]
+    (place.inbound / "a.pdf").unlink()
+    standing.sweep_begins()
+    standing.sweep_ended()
+    assert place.troubles.present() == ()
+    assert len(place.log.events("originals_gone")) == 1
+
+
+def test_an_original_that_can_be_removed_at_last_is_no_trouble(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the folder allows it, the original is removed and the trouble is over."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as sticky:
+        sticky.setattr("sealdrop.pipeline.intake.remove_original", refuse)
+        place.standing.remove([place.taken_over()])
+    assert place.troubles.present() != ()
+    assert place.recognised(place.standing)
+    assert place.troubles.present() == ()

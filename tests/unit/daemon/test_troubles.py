@@ -63,3 +63,17 @@ def test_a_new_run_forgets_the_troubles_of_the_last(ledger: Ledger) -> None:
         Troubles(node, ledger, FakeClock(), KeptLog()).tell("disk", "no room", EventName.FOLDER_UNREACHABLE)
     Troubles("host", ledger, FakeClock(), KeptLog()).clear()
     assert len(ledger.troubles()) == 1
+
+
+def test_what_becomes_worse_is_told_anew(ledger: Ledger) -> None:
+    """Another text is logged and kept, since the same moment; the same text is not told again."""
+    clock, log = FakeClock(), KeptLog()
+    troubles = Troubles("host", ledger, clock, log)
+    began = clock.now()
+    for text in ("30 days", "30 days", "14 days"):
+        troubles.tell_anew("certificate", text, EventName.CERTIFICATE_EXPIRING, days=text)
+        clock.go(60)
+    assert [(each.since, each.text) for each in ledger.troubles()] == [(began, "14 days")]
+    assert [line["days"] for line in log.lines] == ["30 days", "14 days"]
+    (told,) = troubles.told()
+    assert (told.event, told.fields) == (EventName.CERTIFICATE_EXPIRING, {"days": "14 days"})

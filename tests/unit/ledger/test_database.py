@@ -244,21 +244,30 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
     assert "Doe" not in str(caught.value.__cause__)
 
 
-LACKS = {1: ("retries", "suspect", "duplicate_of"), 2: ("wishes", "hold", "kept_until")}
+LACKS = {
+    1: ("retries", "suspect", "duplicate_of"),
+    2: ("companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at"),
+}
 
 
 @pytest.mark.parametrize("version", LACKS)
 def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, version: int) -> None:
     """Documents of an older version are there after the steps to this one, with what they lack at its default."""
-    execute(filled, "DROP INDEX document_kept")
+    for index in ("kept", "hold", "sealed_content", "failed"):
+        execute(filled, f"DROP INDEX document_{index}")
+    execute(filled, "DROP TABLE sent")
+    execute(filled, "DROP TABLE address")
     for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
         execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
+    execute(filled, "ALTER TABLE audit_chain DROP COLUMN day_first_seq")
     if version == 1:
         execute(filled, "DROP TABLE trouble")
     execute(filled, f"UPDATE schema_version SET version = {version}")  # noqa: S608 - a number
     with reopen(filled, clock) as ledger:
         documents = ledger.claim(State.RECEIVED, now=clock.now(), limit=100, lease_s=60).documents
         assert {(each.retries, each.suspect, each.duplicate_of) for each in documents} == {(0, False, None)}
-        assert {(each.wishes, each.hold, each.kept_until) for each in documents} == {(None, None, None)}
+        assert {(each.companions, each.wishes, each.hold, each.kept_until) for each in documents} == {
+            ((), None, None, None)
+        }
         assert len(documents) == 50
         assert ledger.troubles() == ()

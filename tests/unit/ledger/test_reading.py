@@ -7,7 +7,7 @@ import pytest
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import Ledger, LedgerReader, Step
-from sealdrop.model import Document, Event, State
+from sealdrop.model import Document, Event, Hold, State
 
 from .conftest import LINK, START, MakeDocument, StoppedClock
 
@@ -123,3 +123,27 @@ def test_reader_of_an_empty_ledger_says_so(path: Path) -> None:
     path.touch()
     with pytest.raises(Fatal, match="start this one's daemon once"):
         LedgerReader.open_read_only(path)
+
+
+def test_failed_documents_come_in_the_order_in_which_they_were_given_back(
+    ledger: Ledger, make_document: MakeDocument
+) -> None:
+    """Only those that stand in the failed folder, each once, from the record that was seen last."""
+    waiting, first, second = (ledger.add(make_document(state=State.SUBMITTED), EVENT) for _ in range(3))
+    end(ledger, ledger.add(make_document(), EVENT))
+    failed = {each.id: replace(each, state=State.FAILED) for each in (waiting, first, second)}
+    ledger.record(*(Step(each, failed[each.id], EVENT) for each in (waiting, first, second)))
+    for each in (second, first):
+        end(ledger, failed[each.id], State.FAILED)
+    found = ledger.failed_after(0, limit=9)
+    assert ids(*found) == ids(second, first)
+    assert ids(*ledger.failed_after(found[0].last_seq or 0, limit=9)) == ids(first)
+    assert ledger.failed_after(found[1].last_seq or 0, limit=9) == ()
+    assert ids(*ledger.failed_after(0, limit=1)) == ids(second)
+
+
+def test_what_waits_on_purpose_can_be_left_out(ledger: Ledger, make_document: MakeDocument) -> None:
+    """A document that is held does not hide the oldest of those that are not."""
+    held, waiting = ledger.add(make_document(hold=Hold.QUOTA), EVENT), ledger.add(make_document(), EVENT)
+    assert ids(ledger.oldest_waiting()["invoices"]) == ids(held)
+    assert ids(ledger.oldest_waiting(held=False)["invoices"]) == ids(waiting)

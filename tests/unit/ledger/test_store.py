@@ -387,6 +387,8 @@ def everything(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument)
     ledger.knows_content(document.sha256)
     ledger.counts()
     ledger.oldest_waiting()
+    ledger.oldest_waiting(held=False)
+    ledger.failed_after(0, limit=9)
     ledger.audit_written(ledger.audit_pending(9)[-1])
     ledger.audit_head()
     ledger.audit_flushed_head()
@@ -414,7 +416,7 @@ def test_no_operation_reads_history(ledger: Ledger, clock: StoppedClock, make_do
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
             plans[statement] = [row[3] for row in rows]
     used = " ".join(step for plan in plans.values() for step in plan)
-    indexes = ("due", "due_account", "active", "standing", "content", "short_id", "file_name")
+    indexes = ("due", "due_account", "active", "standing", "content", "short_id", "file_name", "failed")
     assert [index for index in indexes if f"INDEX document_{index} " not in used] == []
     # A partial index may be walked from its start: it holds only what waits.
     scans = [

@@ -1,5 +1,6 @@
 """`sealdrop.pdf.confine` and `sealdrop.pdf.syscalls`: what a document that has taken over its child can do."""
 
+import ctypes
 import errno
 import fcntl
 import json
@@ -13,11 +14,12 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 import jailed
-from sealdrop.pdf import syscalls
+from sealdrop.pdf import confine, syscalls
 from sealdrop.pdf.confine import Protection, by_landlock, ruleset
 from sealdrop.pdf.jail import Jail, JailLimits
 from sealdrop.pdf.syscalls import MACHINES, NEWEST, Machine, filter_program, numbers
@@ -277,3 +279,25 @@ def test_numbers_are_those_of_the_kernels_headers(name: str, header: str) -> Non
     for table in (syscalls._REFUSED, syscalls._ABSENT, syscalls._JUDGED):
         for call, number in numbers(MACHINES[name], table).items():
             assert defined.get(call, number) == number, call
+
+
+class _StrictLibc:
+    """A C library where a filter refuses capset(2); the process has the capabilities that are given."""
+
+    def __init__(self, held: bytes) -> None:
+        self._held = held
+
+    def capset(self, _header: bytes, _data: bytes) -> int:
+        """Refuse."""
+        return -1
+
+    def capget(self, _header: bytes, data: "ctypes.Array[ctypes.c_char]") -> int:
+        """Tell what the process has."""
+        data.raw = self._held
+        return 0
+
+
+@pytest.mark.parametrize(("held", "is_without"), [(bytes(24), True), (b"\x01" + bytes(23), False)])
+def test_where_capabilities_cannot_be_dropped_there_must_be_none(held: bytes, is_without: bool) -> None:
+    """A unit that forbids the call and grants no capabilities is as good; one that grants some is not."""
+    assert confine._drop_capabilities(cast(ctypes.CDLL, _StrictLibc(held))) is is_without

@@ -133,7 +133,7 @@ def test_spoilt_answers_get_a_report(folder: Path) -> None:
                 report = jail.run(verify_seal, path, Expectation(now=NOW))
             except JailLimitExceeded:
                 continue
-            assert len(report.checks) == 14
+            assert len(report.checks) == 15
 
 
 def test_a_report_quotes_nothing_of_what_it_reads(folder: Path) -> None:

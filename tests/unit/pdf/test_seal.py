@@ -14,6 +14,7 @@ from seal_pdfs import make_pdf
 from seal_pki import DAY, ORGANISATION, SEALED_AT, make_pki
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import ArchiveId, CheckName, CheckOutcome, SealLevel, Sha256
+from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.seal import Expectation, verify_seal
 from seals import expect, revise, seal, timestamp
 
@@ -41,7 +42,8 @@ def test_a_good_seal_passes_every_check(sealed: Path, anchor: Path, level: SealL
     pdf = make_pdf(pages=2, xref=xref)
     sealed.write_bytes(seal(pdf, level))
     archived = (ArchiveId("archiver", "AR-1"),)
-    report = verify_seal(sealed, expect(pdf, anchor, level=level, archive_asked=True, archive_ids=archived))
+    asked = {"level": level, "archive_asked": True, "archive_ids": archived, "looks": Looks(None)}
+    report = verify_seal(sealed, expect(pdf, anchor, **asked))
     assert [check.name for check in report.checks] == list(CheckName)
     assert {check.outcome for check in report.checks} == {CheckOutcome.PASSED}, report.checks
     assert report.level == level
@@ -208,6 +210,7 @@ def test_with_nothing_else_at_hand(sealed: Path) -> None:
         CheckName.ORGANISATION,
         CheckName.LEVEL,
         CheckName.SIGNING_TIME,
+        CheckName.APPEARANCE,
         CheckName.ARCHIVE_ID,
     }
     assert all(check.detail for check in report.checks)

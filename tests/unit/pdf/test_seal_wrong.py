@@ -16,7 +16,8 @@ import seal_pki
 import seals
 from seal_pdfs import make_pdf
 from seal_pki import DAY, ORGANISATION, SEALED_AT, make_pki
-from sealdrop.model import ArchiveId, CheckName, CheckOutcome, SealLevel
+from sealdrop.model import ArchiveId, CheckName, CheckOutcome, SealLevel, SealPlace
+from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.seal import verify_seal
 from seals import expect, flip, reseal, revise, seal, timestamp
 
@@ -271,6 +272,21 @@ WRONG = [
         CheckName.LATER_REVISIONS,
         lambda: seal(FORM, before=seal_pdfs.fill_text_field),
         original=lambda: FORM,
+    ),
+    # appearance
+    Wrong(
+        "not-seen",
+        CheckName.APPEARANCE,
+        lambda: seal(PDF),
+        expected={"looks": Looks(SealPlace(1, 10, 10, 90, 40))},
+        text="nothing of the seal can be seen",
+    ),
+    Wrong(
+        "seen-unasked",
+        CheckName.APPEARANCE,
+        lambda: seal(PDF, box=(10, 10, 90, 40)),
+        expected={"looks": Looks(None)},
+        text="an invisible one was asked for",
     ),
     # archive_id
     Wrong("no-archive-id", CheckName.ARCHIVE_ID, lambda: seal(PDF), expected={"archive_asked": True}),

@@ -13,7 +13,7 @@ import pytest
 import documents
 from sealdrop import durable
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Document, Reason, Sha256, State
+from sealdrop.model import Companion, CompanionKind, Document, FileIdentity, Reason, Sha256, State
 from sealdrop.pipeline import deliver as module
 from sealdrop.pipeline.deliver import NAME_MAX_BYTES, clear_failed, deliver, fetch_back, give_back, names_for
 from sealdrop.receipt import REASON_SUFFIX, RECEIPT_SUFFIX
@@ -510,3 +510,57 @@ def test_a_copy_that_is_found_is_flushed_before_anything_is_removed(
     )
     assert fetch_back(document, copy, failed)
     assert flushed[0] == (copy.parent, True)
+
+
+SIDECAR = b'{"reference": "a"}'
+
+
+def _with_sidecar(tmp_path: Path, **changes: object) -> tuple[Document, Path, dict[CompanionKind, Path]]:
+    """Return a document that came with a sidecar, and where both stand in the spool."""
+    (tmp_path / "spool").mkdir()
+    original, sidecar = tmp_path / "spool" / "original.pdf", tmp_path / "spool" / "sidecar.json"
+    original.write_bytes(ORIGINAL)
+    sidecar.write_bytes(SIDECAR)
+    came = Companion(CompanionKind.SIDECAR, FileIdentity.of(sidecar.stat()), _digest(SIDECAR))
+    failed = {"state": State.FAILED, "reason": Reason.SEAL_FAILED, "reason_detail": "x", "companions": (came,)}
+    return document(**{**failed, **changes}), original, {CompanionKind.SIDECAR: sidecar}
+
+
+@pytest.mark.parametrize("taken", ["", "invoice.pdf", "invoice.pdf.json"])
+def test_what_came_with_a_document_comes_back_under_a_name_that_belongs_to_it(
+    tmp_path: Path, outbound: Path, taken: str
+) -> None:
+    """Where a name is taken by something else, document and sidecar get another together; both are as they came."""
+    given, original, companions = _with_sidecar(tmp_path)
+    if taken:
+        (outbound / taken).write_bytes(b"theirs")
+    name = give_back(given, original, tmp_path / "none", outbound, companions)
+    assert name == ("invoice-00112233.pdf" if taken else "invoice.pdf")
+    assert (outbound / name).read_bytes() == ORIGINAL
+    assert (outbound / f"{name}.json").read_bytes() == SIDECAR
+    assert give_back(given, original, tmp_path / "none", outbound, companions) == name
+    assert len(list(outbound.iterdir())) == 4 + bool(taken)
+
+
+@pytest.mark.parametrize("stands", [SIDECAR, b"changed meanwhile!", None])
+def test_what_came_with_a_document_is_fetched_back_with_it(
+    tmp_path: Path, outbound: Path, stands: bytes | None
+) -> None:
+    """A sidecar that stands as it came is copied and removed; one that was changed is left, and nobody needs it."""
+    given, original, companions = _with_sidecar(tmp_path)
+    name = give_back(given, original, tmp_path / "none", outbound, companions)
+    for copy in (original, *companions.values()):
+        copy.unlink()
+    sidecar = outbound / f"{name}.json"
+    if stands is None:
+        sidecar.unlink()
+    else:
+        sidecar.write_bytes(stands)
+    assert fetch_back(replace(given, published_name=name), original, outbound, companions)
+    assert original.read_bytes() == ORIGINAL
+    assert companions[CompanionKind.SIDECAR].exists() is (stands == SIDECAR)
+    assert list(outbound.iterdir()) == ([sidecar] if stands not in (SIDECAR, None) else [])
+    (outbound / "again").mkdir()
+    left = {kind: copy for kind, copy in companions.items() if copy.exists()}
+    give_back(given, original, tmp_path / "none", outbound / "again", left)
+    assert (outbound / "again" / "invoice.pdf.json").exists() is (stands == SIDECAR)

@@ -324,7 +324,7 @@ def test_a_removal_that_was_cut_off_is_finished(inbound: Path, monkeypatch: pyte
         with pytest.raises(KeyboardInterrupt):
             remove_original(inbound, "a.pdf", identity, ID)
     (aside,) = inbound.iterdir()
-    assert document_of(aside.name) == ID
+    assert document_of(aside.name) == (ID, None)
     assert finish_removal(aside, "a.pdf", identity) is Removal.REMOVED
     assert list(inbound.iterdir()) == []
 

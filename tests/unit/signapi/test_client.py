@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from sealdrop import __version__
 from sealdrop.clock import SystemClock
-from sealdrop.config import Account, Seal, SealLine, VisibleSeal
+from sealdrop.config import Account, Seal
 from sealdrop.errors import (
     AccountRefused,
     ConfigurationError,
@@ -26,7 +27,7 @@ from sealdrop.errors import (
     Retryable,
     SealdropError,
 )
-from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId, SealLevel
+from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId, SealLevel, SealPlace, Stamp, StampLine
 from sealdrop.signapi import client as client_module
 from sealdrop.signapi import transport as transport_module
 from sealdrop.signapi.client import SignApi, StatusAnswer
@@ -93,7 +94,7 @@ class TestRequests:
     ) -> None:
         """Documents of any length modulo three arrive whole, with all options, in one list."""
         image = tmp_path / "image.png"
-        image.write_bytes(b"\x89PNG image")
+        Image.new("RGB", (30, 20), "navy").save(image)
         longer = tmp_path / "longer.pdf"
         content = b"%PDF-" + os.urandom(3 * 65536 * 2 + 1)
         longer.write_bytes(content)
@@ -102,13 +103,15 @@ class TestRequests:
             archive=False,
             keywords=("a", "é"),
             archivers=("unused",),
-            visible=VisibleSeal(image=image, page=2, x=1.5, y=2.5, lines=(SealLine(text="l", color=255, x=3, y=4),)),
         )
+        line = StampLine(text="l", color=255, font="Times_roman", font_size=10, x=3, y=4)
+        place = SealPlace(page=2, left=1.5, bottom=2.5, right=31.5, top=22.5)
+        stamp = Stamp(place, 1.5, 2.5, str(image), 30, 20, lines=(line,))
         archived = NewRequest(OURS, document.path, Seal(archivers=("arch",)))
         peer.replies = [
             reply(201, [CREATED, {**CREATED, "signatureRequestId": 2, "externalSignatureRequestId": "drop-2"}])
         ]
-        answers = api.create([archived, NewRequest(ExternalId("drop-2"), longer, seal)])
+        answers = api.create([archived, NewRequest(ExternalId("drop-2"), longer, seal, stamp)])
         assert [(answer.request_id, answer.external_id) for answer in answers] == [("r-1", "drop-1"), ("2", "drop-2")]
         received = peer.received[0]
         assert (received.method, received.path, received.parameters) == ("POST", "/centralized/signatures", {})
@@ -135,7 +138,7 @@ class TestRequests:
         assert "archiverNames" not in second
         assert second["keywords"] == ["a", "é"]
         assert second["pdfSignatureOptions"] == {
-            "signatureImageContent": base64.b64encode(b"\x89PNG image").decode(),
+            "signatureImageContent": base64.b64encode(image.read_bytes()).decode(),
             "signaturePosX": 1.5,
             "signaturePosY": 2.5,
             "signaturePage": 2,
@@ -510,9 +513,9 @@ class TestPolicy:
         self, api: SignApi, peer: Peer, document: NewRequest, tmp_path: Path
     ) -> None:
         """A missing image of the visible seal is for the administrator; nothing is sent."""
-        seal = Seal(visible=VisibleSeal(image=tmp_path / "missing.png"))
+        stamp = Stamp(SealPlace(1, 0, 0, 30, 20), 0, 0, str(tmp_path / "missing.png"), 30, 20)
         with pytest.raises(AccountRefused, match=r"missing\.png"):
-            api.create([NewRequest(OURS, document.path, seal)])
+            api.create([NewRequest(OURS, document.path, Seal(), stamp)])
         assert peer.connections == 0
 
     def test_a_document_that_shrinks_while_sent(

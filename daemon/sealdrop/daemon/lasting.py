@@ -1,0 +1,39 @@
+"""What there is once for the whole life of the service, whatever configuration it works by."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sealdrop.clock import Clock
+from sealdrop.daemon.account import SignCalls
+from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
+from sealdrop.daemon.unclaimed import Unclaimed
+from sealdrop.ledger.store import Ledger
+from sealdrop.logs import Log
+from sealdrop.metrics.meter import Meter
+from sealdrop.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Lasting:
+    """The ledger and what goes with it; shared by the workers of one configuration and of the next.
+
+    ``broken`` is called by a worker that finds that nothing may go on; ``on_record`` says that there are new audit
+    records. ``sign_calls`` is, for each account, what is remembered of the sign calls of this process: whether one may
+    be repeated must not depend on whether the configuration was read anew meanwhile.
+    """
+
+    node: str
+    spool: Spool
+    unclaimed: Unclaimed
+    ledger: Ledger
+    recorder: Recorder
+    troubles: Troubles
+    clock: Clock
+    meter: Meter
+    rng: random.Random
+    log: Log
+    broken: Callable[[BaseException], None]
+    on_record: Callable[[], None]
+    sign_calls: dict[str, SignCalls] = field(default_factory=dict)

@@ -1,1 +1,0 @@
-"""Where a visible seal stands on a page, and what it says."""

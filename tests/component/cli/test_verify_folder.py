@@ -1,0 +1,161 @@
+"""`sealdrop verify FOLDER`: what does not agree between PDFs, receipts and the audit trail."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command import Ended, sealdrop
+from running import Running, drop, running_service, unique
+from sealdrop.sandbox import samples
+
+NAMES = ("a.pdf", "b.pdf", "sub/c.pdf", "sub/d.pdf")
+
+
+@pytest.fixture(scope="module")
+def left(tmp_path_factory: pytest.TempPathFactory, keys: Path) -> Running:
+    """What a run left behind: four documents delivered."""
+    directory = tmp_path_factory.mktemp("left") / "sandbox"
+    shutil.copytree(keys / "pki", directory / "pki")
+    with running_service(directory) as (_, running):
+        for number, name in enumerate(NAMES):
+            drop(unique(samples.invoice(), number), running.folder().inbound, name)
+        running.wait_until_over(len(NAMES))
+    return running
+
+
+@pytest.fixture
+def outbound(left: Running, tmp_path: Path) -> Path:
+    """A copy of what was delivered, to tamper with."""
+    return shutil.copytree(left.folder().outbound, tmp_path / "copy")
+
+
+def _verify(left: Running, folder: Path, *more: str | Path) -> Ended:
+    trail = left.config.service.state_dir / "audit"
+    trust = left.config.accounts["sandbox"].trust_anchors[0]
+    return sealdrop("verify", folder, "--trail", trail, "--trust", trust, "--json", *more)
+
+
+def _found(ended: Ended) -> set[tuple[str, str]]:
+    return {(finding["kind"], finding["file"]) for finding in ended.json()["findings"]}
+
+
+def test_what_was_delivered_agrees_with_everything(left: Running) -> None:
+    """All that a run left is valid and on record; the configuration says where the trail and the anchors are."""
+    ended = sealdrop("verify", left.folder().outbound, "--config", left.config.source, "--json")
+    assert ended.code == 0, ended
+    found = ended.json()
+    assert (found["ok"], found["pdfs"], found["receipts"], found["valid"]) == (True, 4, 4, 4)
+    assert found["trail"]["ok"]
+    text = sealdrop("verify", left.folder().outbound, "--config", left.config.source)
+    assert "All valid, and all agree: 4 PDF(s) and 4 receipt(s)" in text.out
+
+
+def test_a_folder_below_is_asked_for_its_own_only(left: Running, outbound: Path) -> None:
+    """Of a sub-folder, the deliveries of its neighbours are not missing."""
+    assert _verify(left, outbound / "sub").code == 0
+    (outbound / "sub" / "c.pdf").unlink()
+    (outbound / "sub" / "c.pdf.receipt.json").unlink()
+    assert _found(_verify(left, outbound / "sub")) == {("missing_here", "sub/c.pdf")}
+
+
+def _remove_pdf(folder: Path) -> None:
+    (folder / "a.pdf").unlink()
+
+
+def _remove_receipt(folder: Path) -> None:
+    (folder / "a.pdf.receipt.json").unlink()
+
+
+def _remove_both(folder: Path) -> None:
+    _remove_pdf(folder)
+    _remove_receipt(folder)
+
+
+def _change_pdf(folder: Path) -> None:
+    content = bytearray((folder / "a.pdf").read_bytes())
+    content[100] ^= 1
+    (folder / "a.pdf").write_bytes(content)
+
+
+def _change_receipt(folder: Path) -> None:
+    path = folder / "a.pdf.receipt.json"
+    content = json.loads(path.read_text())
+    content["sealed"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(content))
+
+
+def _break_receipt(folder: Path) -> None:
+    (folder / "a.pdf.receipt.json").write_text("{}")
+
+
+def _invent_document(folder: Path) -> None:
+    path = folder / "a.pdf.receipt.json"
+    content = json.loads(path.read_text())
+    content["document"] = "20200101-0000000000000000"
+    path.write_text(json.dumps(content))
+
+
+def _copy(folder: Path) -> None:
+    shutil.copy(folder / "a.pdf", folder / "z.pdf")
+    shutil.copy(folder / "a.pdf.receipt.json", folder / "z.pdf.receipt.json")
+
+
+def _add_stranger(folder: Path) -> None:
+    (folder / "z.pdf").write_bytes(samples.invoice())
+
+
+@pytest.mark.parametrize(
+    ("tamper", "expected"),
+    [
+        (_remove_pdf, {("no_pdf", "a.pdf.receipt.json"), ("missing_here", "a.pdf")}),
+        (_remove_receipt, {("no_receipt", "a.pdf"), ("missing_here", "a.pdf")}),
+        (_remove_both, {("missing_here", "a.pdf")}),
+        (_change_pdf, {("not_valid", "a.pdf"), ("disagrees", "a.pdf")}),
+        (_change_receipt, {("disagrees", "a.pdf"), ("trail_disagrees", "a.pdf")}),
+        (_break_receipt, {("bad_receipt", "a.pdf"), ("missing_here", "a.pdf")}),
+        (_invent_document, {("not_in_trail", "a.pdf"), ("missing_here", "a.pdf")}),
+        (_copy, {("same_document", "z.pdf")}),
+        (_add_stranger, {("no_receipt", "z.pdf"), ("not_valid", "z.pdf")}),
+    ],
+)
+def test_what_does_not_agree_is_listed(
+    left: Running, outbound: Path, tamper: Callable[[Path], None], expected: set[tuple[str, str]]
+) -> None:
+    """Each way in which a PDF, a receipt and the trail can differ is found, by its kind and file, and nothing else."""
+    tamper(outbound)
+    ended = _verify(left, outbound)
+    assert ended.code == 1
+    assert _found(ended) == expected, ended.out
+
+
+def test_a_trail_that_is_not_whole_is_told(left: Running, outbound: Path, tmp_path: Path) -> None:
+    """Documents are held against a trail whose own chain was checked."""
+    trail = shutil.copytree(left.config.service.state_dir / "audit", tmp_path / "audit")
+    (path,) = trail.iterdir()
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3] + lines[4:]))
+    ended = sealdrop("verify", outbound, "--trail", trail, "--json")
+    assert ended.code == 1
+    assert ("trail_broken", "") in _found(ended)
+
+
+def test_people_read_what_does_not_agree(left: Running, outbound: Path) -> None:
+    """Without --json there is a line for each, and a sum."""
+    _remove_both(outbound)
+    ended = sealdrop("verify", outbound, "--trail", left.config.service.state_dir / "audit")
+    assert ended.code == 1
+    assert "✗ a.pdf: missing_here document " in ended.out
+    assert "1 thing(s) do not agree: 3 PDF(s) and 3 receipt(s)" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize("option", ["--receipt", "--trail"])
+def test_what_makes_no_sense_is_said(left: Running, outbound: Path, option: str) -> None:
+    """A receipt is a file's, a trail a folder's."""
+    what, value = (
+        (outbound, outbound / "a.pdf.receipt.json") if option == "--receipt" else (outbound / "a.pdf", outbound)
+    )
+    assert sealdrop("verify", what, option, value).code == 2
+    assert left.folder().outbound.exists()
