@@ -219,6 +219,7 @@ class TrailWriter:
     BATCH = 500
     RETRY_S = 10.0
     LONGEST_SLEEP_S = 60.0
+    GATHER_S = 0.1  # so that what comes in a row is written and flushed together; the ledger has it durably already
 
     def __init__(
         self, ledger: Ledger, trail: Trail, log: Log, *, clock: Clock, on_fatal: Callable[[BaseException], None]
@@ -229,7 +230,7 @@ class TrailWriter:
         self._log = log
         self._on_fatal = on_fatal
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -242,7 +243,7 @@ class TrailWriter:
 
     def stop(self, timeout_s: float) -> None:
         """Copy what is committed by now, and end."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -254,10 +255,12 @@ class TrailWriter:
             Fatal: the files and the ledger contradict each other.
             Retryable, OSError: the files or the ledger cannot be written now.
         """
-        while records := self._ledger.audit_pending(self.BATCH):
+        more = True
+        while more and (records := self._ledger.audit_pending(self.BATCH)):
             self._trail.append(records)
             self._ledger.audit_written(records[-1])
             progress.step()
+            more = len(records) == self.BATCH
 
     def _run(self) -> None:
         with self.progress.attended():
@@ -265,7 +268,7 @@ class TrailWriter:
 
     def _copy_until_stopped(self) -> None:
         while True:
-            stopping = self._stopping
+            stopping = self._stopping.is_set()
             self._wake.clear()
             try:
                 self.flush()
@@ -280,6 +283,7 @@ class TrailWriter:
             if stopping:
                 return
             self._sleep(self.LONGEST_SLEEP_S)
+            self._stopping.wait(self.GATHER_S)
 
     def _sleep(self, longest_s: float) -> None:
         with self.progress.waiting("more records", longest_s):
