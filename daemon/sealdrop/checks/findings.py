@@ -40,6 +40,7 @@ class Condition(StrEnum):
     FOLDER_FULL = "folder_full"
     FOLDER_TIGHT = "folder_tight"
     FOLDER_FOR_ALL = "folder_for_all"
+    GROUP_NOT_HANDED_DOWN = "group_not_handed_down"
     ORIGINALS_STICK = "originals_stick"
     NAMES_SHORT = "names_short"
     NAMES_CHANGED = "names_changed"
@@ -81,6 +82,8 @@ class Condition(StrEnum):
     CLIENT_REFUSED = "client_refused"
     ANSWER_NOT_UNDERSTOOD = "answer_not_understood"
     SERVICE_FAILS = "service_fails"
+    ALERTS_MUTE = "alerts_mute"
+    METRICS_NOT_OUT = "metrics_not_out"
     OFFLINE = "offline"
 
 
@@ -149,6 +152,9 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
         Condition.FOLDER_TIGHT: _warns("Make room there before it is needed."),
         Condition.FOLDER_FOR_ALL: _warns(
             "Give the rights to a group rather than to everybody: chmod o= on the folder."
+        ),
+        Condition.GROUP_NOT_HANDED_DOWN: _warns(
+            "Have the folder hand its group down: chmod g+s on it, and on the folders in it that are there already."
         ),
         Condition.ORIGINALS_STICK: _fails(
             "Take the sticky bit away (chmod -t), or make the service's user the folder's owner: else originals stay "
@@ -248,6 +254,12 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
             "unknown request is recognised, a document in doubt waits rather than being sealed twice.",
         ),
         Condition.SERVICE_FAILS: _fails("Try again later; tell CertEurope if it lasts. Documents wait."),
+        Condition.ALERTS_MUTE: _fails(
+            "Put what the channel needs in its place, then try it: sealdrop check --alerts. Documents go their way."
+        ),
+        Condition.METRICS_NOT_OUT: _warns(
+            "Choose another port or file in [metrics], or make room for it. Documents go their way meanwhile."
+        ),
         Condition.OFFLINE: _unseen("Leave out --offline."),
     }
 )
