@@ -41,14 +41,14 @@ def files_of(config: Config) -> Iterator[NamedFile]:
             yield NamedFile(subject, "trust_anchors", path)
     for name, folder in config.folders.items():
         if folder.seal.visible is not None and folder.seal.visible.image is not None:
-            yield NamedFile(f"folder {name}", "image", folder.seal.visible.image, is_image=True)
+            yield NamedFile(f"folder {name}", "seal.visible.image", folder.seal.visible.image, is_image=True)
 
 
 def judge_files(config: Config, facts: Mapping[Path, Facts | None], user: str) -> Iterator[Finding]:
-    """Yield what is wrong with the named files; where nothing is, nothing."""
+    """Yield what is wrong with the named files, other than images; where nothing is, nothing."""
     seen = set[tuple[str, Path]]()
     for file in files_of(config):
-        if (file.subject, file.path) not in seen:
+        if (file.subject, file.path) not in seen and not file.is_image:
             seen.add((file.subject, file.path))
             yield from judge_file(file, facts[file.path], user)
 

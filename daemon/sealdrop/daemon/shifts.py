@@ -82,6 +82,9 @@ class Shifts:
             try:
                 self._check(means.config)  # once more: the old crew has gone on meanwhile
                 self._check_unfinished(means.config)
+                # What waits for hours, a quota or a patience that have changed is looked at by the new crew at once. If
+                # it comes to none, the old one puts it off again.
+                self._lasting.ledger.hasten(self._lasting.clock.now())
                 put_on_record()
                 new = Crew(means, self._lasting, self._earlier)
             except BaseException:
