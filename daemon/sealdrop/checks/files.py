@@ -41,7 +41,7 @@ def files_of(config: Config) -> Iterator[NamedFile]:
             yield NamedFile(ALERTS, f"{key}.ca_file", channel.ca_file)
     for name, folder in config.folders.items():
         if folder.seal.visible is not None and folder.seal.visible.image is not None:
-            yield NamedFile(f"folder {name}", "image", folder.seal.visible.image, is_image=True)
+            yield NamedFile(f"folder {name}", "seal.visible.image", folder.seal.visible.image, is_image=True)
 
 
 def _files_of_account(subject: str, account: Account) -> Iterator[NamedFile]:
@@ -58,10 +58,10 @@ def _files_of_account(subject: str, account: Account) -> Iterator[NamedFile]:
 
 
 def judge_files(config: Config, facts: Mapping[Path, Facts | None], user: str) -> Iterator[Finding]:
-    """Yield what is wrong with the named files; where nothing is, nothing."""
+    """Yield what is wrong with the named files, other than images; where nothing is, nothing."""
     seen = set[tuple[str, Path]]()
     for file in files_of(config):
-        if (file.subject, file.path) not in seen:
+        if (file.subject, file.path) not in seen and not file.is_image:
             seen.add((file.subject, file.path))
             yield from judge_file(file, facts[file.path], user)
 

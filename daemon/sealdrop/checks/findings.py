@@ -66,6 +66,7 @@ class Condition(StrEnum):
     SECRET_READABLE = "secret_readable"  # noqa: S105 - a name
     CREDENTIAL_ELSEWHERE = "credential_elsewhere"
     IMAGE_UNUSABLE = "image_unusable"
+    VISIBLE_SEAL_UNUSABLE = "visible_seal_unusable"
     CERTIFICATE_UNUSABLE = "certificate_unusable"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET = "certificate_not_yet"
@@ -219,6 +220,9 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
             "sealdrop check --config FILE.",
         ),
         Condition.IMAGE_UNUSABLE: _refuses("Give a PNG or JPEG file, or leave `image` out."),
+        Condition.VISIBLE_SEAL_UNUSABLE: _refuses(
+            "Correct the folder's visible seal; docs/visible-seal.md explains it."
+        ),
         Condition.CERTIFICATE_UNUSABLE: _refuses(
             "Give the file and the passphrase that CertEurope issued; the text says what is wrong."
         ),

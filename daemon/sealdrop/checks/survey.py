@@ -16,6 +16,7 @@ from sealdrop.checks.findings import Condition, Finding
 from sealdrop.checks.folders import judge_access, judge_folder, judge_state, places_of
 from sealdrop.checks.looking import Facts
 from sealdrop.checks.outlets import judge_metrics
+from sealdrop.checks.seals import judge_seals
 from sealdrop.checks.settings import judge_settings
 from sealdrop.checks.state import judge_ledger, judge_running
 from sealdrop.checks.trail import judge_trail, skipped_trail
@@ -139,6 +140,7 @@ class Survey:
 
     def _accounts(self, facts: Mapping[Path, Facts | None], user: User) -> Iterator[Finding]:
         yield from judge_files(self._config, facts, user.name)
+        yield from judge_seals(self._config, facts, user.name)
         with ThreadPoolExecutor(CALLS) as threads:
             offline = self._wanted.offline
 

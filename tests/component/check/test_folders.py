@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from checking import FOLDERS, Scene, make_scene
 from command import sealdrop
@@ -270,4 +271,7 @@ def test_an_image(scene: Scene) -> None:
     assert scene.check().has(Condition.IMAGE_UNUSABLE)["subject"] == "folder invoices"
     assert "neither PNG nor JPEG" in scene.refusal()
     (scene.root / "seal.png").write_bytes(b"\x89PNG\r\n\x1a\n rest")
+    assert scene.check().has(Condition.VISIBLE_SEAL_UNUSABLE)["what"] == "seal.visible.image"
+    assert "folders.invoices.seal.visible.image" in scene.refusal()
+    Image.new("RGB", (80, 40), "white").save(scene.root / "seal.png")
     assert scene.check().bad() == set()
