@@ -7,13 +7,16 @@ the answer must be an empty list.
 1. Each content that was to be sealed is in ``seals.jsonl`` exactly once, and in ``deposits.jsonl`` exactly once where
    archiving is asked; nothing else was sealed or deposited.
 2. Each drop is one document in the ledger, over, in the state that was expected; the counts agree.
-3. Each has its sealed PDF, which begins with what was dropped, and a receipt that agrees with it, with the ledger and
-   with the sandbox, and its original in the processed folder where there is one; or its original with the reason for
-   people and for programs.
+3. Each has its sealed PDF, which begins with what was dropped, and a receipt of the present version that agrees with
+   it, with the ledger and with the sandbox, and its original in the processed folder where there is one; or its
+   original with the reason for people and for programs. What came with an original stands beside it as it came. What
+   was kept for its time, and is over, stands nowhere.
 4. No other file stands anywhere: not in the folders, inbound or spool, and no temporary or hidden name.
-5. The audit trail is whole, ends where the ledger says, and tells each document's story by the table of moves.
+5. The audit trail is whole, ends where the ledger says, tells each document's story by the table of moves, and besides
+   them only what the service itself has on record.
 """
 
+import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,15 +30,18 @@ from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.config import Config
 from sealdrop.errors import SealdropError
 from sealdrop.events import EventName
-from sealdrop.model import MOVES, Document, State
+from sealdrop.model import MOVES, CompanionKind, Document, State
 from sealdrop.receipt import (
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
     RECEIPT_SUFFIX,
     AuditRange,
+    ChecksumFacts,
     File,
     NotAReceipt,
     ReasonRecord,
+    Receipt,
+    SidecarFacts,
     read_receipt,
 )
 from sealdrop.sandbox import record
@@ -60,7 +66,18 @@ STATES_AFTER: Mapping[str, frozenset[State]] = {
     EventName.RETRY_REFUSED: frozenset({State.FAILED}),
     EventName.DUPLICATE_RECOGNISED: frozenset({State.SEALING}),
     EventName.ORIGINAL_KEPT: frozenset({State.DELIVERED}),
+    EventName.ORIGINAL_EXPIRED: frozenset({State.DELIVERED, State.REJECTED, State.FAILED}),
 }
+# What is on record of no document, but of the service.
+OF_THE_SERVICE = frozenset(
+    {
+        EventName.SERVICE_STARTED,
+        EventName.SERVICE_STOPPED,
+        EventName.CONFIGURATION_RELOADED,
+        EventName.DAY_CLOSED,
+        EventName.QUOTA_REACHED,
+    }
+)
 # Events that may find their document in the state in which they leave it; any other must move it.
 STAYING = frozenset(
     {
@@ -69,6 +86,7 @@ STAYING = frozenset(
         EventName.REMOTE_STATUS_CHANGED,
         EventName.ORIGINAL_RETURNED,
         EventName.ORIGINAL_KEPT,
+        EventName.ORIGINAL_EXPIRED,
     }
 )
 # What every story holds exactly once, by its end.
@@ -104,7 +122,7 @@ class Drop:
     """A file that was dropped, and how it must end: ``name`` is the path below the folder's inbound.
 
     ``sealed`` and ``archived`` say whether a seal and a deposit were to be made; unless told, they follow from
-    ``state`` and the folder. ``sidecar`` is what was dropped with it, if anything.
+    ``state`` and the folder. ``sidecar`` and ``checksum`` are what was dropped with it, if anything.
     """
 
     folder: str
@@ -114,11 +132,18 @@ class Drop:
     sealed: bool | None = None
     archived: bool | None = None
     sidecar: bytes = b""
+    checksum: bytes = b""
 
     @property
     def sha256(self) -> str:
         """The digest of the content."""
         return sha256(self.content)
+
+    @property
+    def companions(self) -> Mapping[CompanionKind, bytes]:
+        """What came with it."""
+        came = {CompanionKind.SIDECAR: self.sidecar, CompanionKind.CHECKSUM: self.checksum}
+        return {kind: content for kind, content in came.items() if content}
 
     def is_sealed(self) -> bool:
         """Whether a seal was to be made."""
@@ -199,11 +224,14 @@ def _ledger_problems(config: Config, drops: Sequence[Drop], documents: Sequence[
         if known[key] != due[key]:
             yield f"{known[key]} documents instead of {due[key]} of {key[0]}/{key[1]} ({key[2][:12]})"
     wanted = {drop.sha256: drop.state for drop in drops}
-    sidecars = {drop.sha256: sha256(drop.sidecar) if drop.sidecar else None for drop in drops}
+    companions = {drop.sha256: _digests(drop) for drop in drops}
     for document in documents:
         where = f"{document.id} ({document.name})"
+        came = {each.kind: each.sha256 for each in document.companions}
+        if came != companions.get(document.sha256, {}):
+            yield f"{where} has not the companions that came with it: {document.companions}"
         asked = document.wishes.sha256 if document.wishes is not None else None
-        if asked != sidecars.get(document.sha256):
+        if asked != came.get(CompanionKind.SIDECAR):
             yield f"{where} has not the wishes of its sidecar: {document.wishes}"
         if document.state is not wanted.get(document.sha256):
             yield f"{where} is {document.state}: {document.reason} {document.reason_detail} {document.last_error}"
@@ -219,6 +247,10 @@ def _ledger_problems(config: Config, drops: Sequence[Drop], documents: Sequence[
             yield f"a trouble is left over: {trouble}"
         if ledger.oldest_waiting():
             yield f"documents wait: {ledger.oldest_waiting()}"
+
+
+def _digests(drop: Drop) -> dict[CompanionKind, str]:
+    return {kind: sha256(content) for kind, content in drop.companions.items()}
 
 
 def _file_problems(
@@ -237,15 +269,16 @@ def _file_problems(
     suffixes = ["", RECEIPT_SUFFIX] if delivered else ["", REASON_SUFFIX, REASON_TEXT_SUFFIX]
     if not delivered and document.sealed_sha256 is not None:
         suffixes.append(".sealed.pdf")
-    if not delivered and drop.sidecar:
-        suffixes.append(".json")
     pieces = [path.with_name(path.name + suffix) for suffix in suffixes]
-    expected.update(pieces)
+    original = path
     if delivered and folder.processed is not None:
-        kept = folder.processed / (document.kept_name or document.name)
-        expected.add(kept)
-        if kept.is_file() and kept.read_bytes() != drop.content:
-            yield f"{document.id} ({kept.name}): what was kept is not what was dropped"
+        original = folder.processed / (document.kept_name or document.name)
+    if document.expired_at is not None:
+        expected.update(pieces if delivered else ())
+    else:
+        expected.update(pieces)
+        if not delivered or folder.processed is not None:
+            yield from _original_problems(document, drop, original, expected)
     if not all(piece.is_file() for piece in pieces):
         return  # told as missing
     content = path.read_bytes()
@@ -256,14 +289,20 @@ def _file_problems(
         yield from _reason_problems(about, document, drop, pieces[1].read_bytes())
         if not pieces[2].read_text():
             yield f"{about}: the reason says nothing to people"
-        came = pieces[-1].read_bytes() if drop.sidecar else b""
-        if (content, came) != (drop.content, drop.sidecar):
-            yield f"{about}: what came back is not what was dropped"
     if document.sealed_sha256 is not None:
         standing = content if delivered else pieces[3].read_bytes()
         if not standing.startswith(drop.content) or (len(standing), sha256(standing)) != _sealed(document):
             yield f"{about}: the sealed PDF is not the one that was verified, or does not begin with the original"
         yield from _remote_problems(about, document, seals, deposits)
+
+
+def _original_problems(document: Document, drop: Drop, original: Path, expected: set[Path]) -> Iterator[str]:
+    """Compare an original that is kept, or came back, and what stands beside it, with what was dropped."""
+    beside = {original.with_name(original.name + kind.suffix): content for kind, content in drop.companions.items()}
+    for each, content in ({original: drop.content} | beside).items():
+        expected.add(each)
+        if each.is_file() and each.read_bytes() != content:
+            yield f"{document.id} ({each.name}): what stands there is not what was dropped"
 
 
 def _sealed(document: Document) -> tuple[int | None, str | None]:
@@ -276,14 +315,19 @@ def _receipt_problems(about: str, document: Document, drop: Drop, content: bytes
     except NotAReceipt as error:
         yield f"{about}: {error}"
         return
+    if json.loads(content)["version"] != Receipt.model_fields["version"].default:
+        yield f"{about}: the receipt is not of the present version"
     if receipt.document != document.id or receipt.remote.request_id != document.request_id:
         yield f"{about}: the receipt is another document's"
+    if (receipt.account, receipt.seal.level_asked) != (document.account, document.level):
+        yield f"{about}: the receipt is for another account, or of another seal than was asked for"
     if (receipt.sealed.name, receipt.sealed.size_bytes, receipt.sealed.sha256) != (
         document.published_name,
         *_sealed(document),
     ):
         yield f"{about}: the receipt names another sealed PDF: {receipt.sealed}"
     yield from _facts_problems(about, document, drop, receipt.original, receipt.audit)
+    yield from _companion_problems(about, drop, receipt.sidecar, receipt.checksum)
 
 
 def _reason_problems(about: str, document: Document, drop: Drop, content: bytes) -> Iterator[str]:
@@ -298,6 +342,7 @@ def _reason_problems(about: str, document: Document, drop: Drop, content: bytes)
     if sealed != _sealed(document):
         yield f"{about}: the reason names another sealed PDF: {reason.sealed}"
     yield from _facts_problems(about, document, drop, reason.original, reason.audit)
+    yield from _companion_problems(about, drop, reason.sidecar, reason.checksum)
 
 
 def _facts_problems(about: str, document: Document, drop: Drop, original: File, said: AuditRange) -> Iterator[str]:
@@ -305,6 +350,14 @@ def _facts_problems(about: str, document: Document, drop: Drop, original: File, 
         yield f"{about}: the record names another original: {original}"
     if not (said.first_seq == document.first_seq and said.first_seq <= said.last_seq <= (document.last_seq or 0)):
         yield f"{about}: the record's audit range {said} is not within the ledger's"
+
+
+def _companion_problems(
+    about: str, drop: Drop, sidecar: SidecarFacts | None, checksum: ChecksumFacts | None
+) -> Iterator[str]:
+    told = {CompanionKind.SIDECAR: sidecar, CompanionKind.CHECKSUM: checksum}
+    if {kind: facts.sha256 for kind, facts in told.items() if facts is not None} != _digests(drop):
+        yield f"{about}: the record names other companions: {sidecar} {checksum}"
 
 
 def _remote_problems(
@@ -346,6 +399,8 @@ def _trail_problems(config: Config, documents: Sequence[Document]) -> Iterator[s
     for entry in read_records(audit):
         if entry.document is not None:
             stories[entry.document].append(entry)
+        elif entry.event not in OF_THE_SERVICE:
+            yield f"record {entry.seq} of the audit trail is about nothing: {entry.event}"
     for document in documents:
         is_kept = config.folders[document.folder].processed is not None
         yield from story_problems(document, stories.pop(document.id, []), is_kept=is_kept)
@@ -363,9 +418,12 @@ def story_problems(document: Document, story: Sequence[TrailEntry], *, is_kept: 
     if not story or (story[0].seq, story[-1].seq) != (document.first_seq, document.last_seq):
         yield f"{about}: the ledger knows of records {document.first_seq} to {document.last_seq}, the trail of {events}"
         return
+    once = ONCE.get(document.state, frozenset())
     last: str | None = LAST.get(document.state)
     if is_kept and document.state is State.DELIVERED:
-        last = EventName.ORIGINAL_KEPT
+        once, last = once | {EventName.ORIGINAL_KEPT}, EventName.ORIGINAL_KEPT
+    if document.expired_at is not None:
+        once, last = once | {EventName.ORIGINAL_EXPIRED}, EventName.ORIGINAL_EXPIRED
     if events[0] != EventName.DOCUMENT_RECEIVED or events[-1] != last:
         yield f"{about}: the story begins or ends in the wrong place: {events}"
     states = STATES_AFTER[EventName.DOCUMENT_RECEIVED]
@@ -382,7 +440,7 @@ def story_problems(document: Document, story: Sequence[TrailEntry], *, is_kept: 
     if document.state not in states:
         yield f"{about}: the story is not one that the table of moves allows: {events}"
     told = Counter(events)
-    for event in ONCE.get(document.state, frozenset()):
+    for event in once:
         if told[event] != 1:
             yield f"{about}: {event} is told {told[event]} times: {events}"
     # A seal is only ever made by a sign call, and that only after its intent.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from sealdrop.config import Validation
+from sealdrop.config import SealPage, Validation
 from sealdrop.model import Inspection, Verification
 from sealdrop.pdf.child import JailLimits
 from sealdrop.pdf.inspect import inspect
@@ -243,10 +243,10 @@ def surrogate() -> str:
     return "before \ud800 after"
 
 
-def inspect_or_wait(original: Path, rules: Validation) -> Inspection:
+def inspect_or_wait(original: Path, rules: Validation, seal_page: SealPage | None) -> Inspection:
     """Inspect; for a document that names a gate, crash the first time, then wait at it, and crash without a word."""
     _wait_at_gate(original, b"%INSPECTION-WAITS ")
-    return inspect(original, rules)
+    return inspect(original, rules, seal_page)
 
 
 def verify_or_wait(sealed: Path, expected: Expectation) -> Verification:
@@ -255,14 +255,14 @@ def verify_or_wait(sealed: Path, expected: Expectation) -> Verification:
     return verify_seal(sealed, expected)
 
 
-def inspect_or_break(original: Path, rules: Validation) -> Inspection:
+def inspect_or_break(original: Path, rules: Validation, seal_page: SealPage | None) -> Inspection:
     """Inspect, but for a document that says what to raise: raise it, with a secret in the text."""
     content = original.read_bytes()
     if b"%RAISES KeyError" in content:
         raise KeyError("secret content")
     if b"%RAISES OSError" in content:
         raise OSError(errno.EIO, "secret content")
-    return inspect(original, rules)
+    return inspect(original, rules, seal_page)
 
 
 FIRST = JailLimits(memory_bytes=(1 << 30) - 4096)  # told by its memory

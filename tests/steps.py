@@ -300,19 +300,30 @@ def _forget_to_flush(kind: str) -> None:
     os.fsync = fsync
 
 
-def main() -> None:
-    """Fork a service for each order, one at a time, and say how it ended."""
+def ensure_fork_server() -> None:
+    """Have the fork server run that the jails of all services use, one after the other."""
     import multiprocessing
     from multiprocessing import forkserver
 
+    from sealdrop.pdf.child import PRELOADED
+
+    # What it loads first it looks for where any Python does.
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["lasting_server", *PRELOADED])
+    forkserver.ensure_running()
+    del os.environ["PYTHONPATH"]
+    if before is not None:
+        os.environ["PYTHONPATH"] = before
+
+
+def main() -> None:
+    """Fork a service for each order, one at a time, and say how it ended."""
     import sealdrop.cli.run
     import sealdrop.pdf.child
 
     del sealdrop
-    from sealdrop.pdf.child import PRELOADED
-
-    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    ensure_fork_server()
     if threading.active_count() != 1:
         sys.exit("a process with threads must not be forked")
     _say(ready=True)

@@ -290,6 +290,11 @@ class Folder(Table):
             raise ValueError("keep_processed_days needs processed, the folder that originals are kept in")
         return self
 
+    @property
+    def holds_some(self) -> bool:
+        """Whether some of its documents may be kept waiting, for its hours or its quota."""
+        return bool(self.hours.windows) or self.daily_quota is not None
+
     def rule_for(self, kind: CompanionKind) -> Companions:
         """Return what is done with companions of that kind."""
         return self.sidecar if kind is CompanionKind.SIDECAR else self.checksum

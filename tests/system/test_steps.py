@@ -5,6 +5,8 @@ does not stand there fails a test, and so does one that stands there and never c
 """
 
 import signal
+import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -39,6 +41,37 @@ def test_every_step_of_an_undisturbed_life_is_documented(tmp_path: Path, keys: P
                 break
         assert undocumented(rounds.told) == [], "taken, and not in docs/crashes.md"
         assert due - rounds.told == set(), "in docs/crashes.md, and never taken"
+
+
+_CALLER_THAT_IS_GONE = """
+import multiprocessing, os, socket
+from multiprocessing import forkserver
+from steps import ensure_fork_server
+
+ensure_fork_server()
+for _ in range(3):
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(forkserver._forkserver._forkserver_address)
+forkserver._forkserver.ensure_running = lambda: None
+forkserver.ensure_running = lambda: None
+child = multiprocessing.get_context("forkserver").Process(target=os.getpid)
+child.start()
+child.join()
+print(child.exitcode)
+"""
+
+
+def test_the_fork_server_outlives_a_service_that_is_killed_while_it_calls() -> None:
+    """What the tests' services share goes on when one is gone that had only connected, and the next one is served."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _CALLER_THAT_IS_GONE],
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.stdout, ended.stderr) == ("0\n", "")
 
 
 @pytest.mark.timeout(900)

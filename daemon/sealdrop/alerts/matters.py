@@ -196,8 +196,18 @@ class Book:
         self._met: dict[str, datetime] = {}
         self._waited: dict[str, int] = {}
         self._sending: set[str] = set()
-        memory.pending = {channel: memory.pending.get(channel, {}) for channel in channels}
-        memory.last = {channel: memory.last.get(channel, {}) for channel in channels}
+        self.go_on(channels, rules)
+
+    def go_on(self, channels: Sequence[str], rules: Rules) -> None:
+        """Go on for these channels, by these rules: what is known stays known, and what is being sent may be told.
+
+        What a channel that is gone was not told of, one that is new is told.
+        """
+        self._channels, self._rules = channels, rules
+        pending = self.memory.pending
+        left = next((kinds for channel, kinds in pending.items() if channel not in channels), {})
+        self.memory.pending = {channel: pending.get(channel, dict(left)) for channel in channels}
+        self.memory.last = {channel: self.memory.last.get(channel, {}) for channel in channels}
 
     def observe(self, observations: Iterable[Observation], now: datetime) -> None:
         """Take note of everything that is wrong at this moment: what is known and not among it may be over."""
@@ -286,19 +296,19 @@ class Book:
         self._sending.add(channel)
 
     def told(self, channel: str, news: Iterable[News], now: datetime) -> None:
-        """Take note that the channel was told all that."""
+        """Take note that the channel was told all that; nobody may have it any more."""
+        self._sending.discard(channel)
+        if channel not in self._channels:
+            return
         for each in news:
             if each.phase not in ENDS:
                 self.memory.last[channel][each.kind] = now
             if each.happening is not None:
-                rest = self.memory.pending[channel][each.kind][1:]
+                rest = self.memory.pending[channel].pop(each.kind, ())[1:]
                 if rest:
                     self.memory.pending[channel][each.kind] = rest
-                else:
-                    del self.memory.pending[channel][each.kind]
                 continue
             matter = self.memory.matters.get(each.key)
             if matter is not None:
                 telling = Telling(now, each.phase, each.text)
                 self.memory.matters[each.key] = replace(matter, told={**matter.told, channel: telling})
-        self._sending.discard(channel)

@@ -2,16 +2,20 @@
 
 A channel that does not answer holds up neither the other one nor any document; what it could not be told is kept, and
 told in one message once it works again. What is kept is in `keeping`, what is told and when in `matters`.
+
+When the configuration is read anew, another teller follows with the same book. A message that is under way then is
+waited for by the follower's sender of that channel, and by nobody else: it must not be told twice, nor be forgotten.
 """
 
 import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from sealdrop.alerts.keeping import Keeper
 from sealdrop.alerts.mail import MailChannel
-from sealdrop.alerts.matters import URGENT, Book, Happening, Memory, News, Observation, Rules, Sample
+from sealdrop.alerts.matters import URGENT, Book, Happening, News, Observation, Rules, Sample
 from sealdrop.alerts.message import Channel
 from sealdrop.alerts.webhook import WebhookChannel
 from sealdrop.alerts.words import compose
@@ -30,6 +34,7 @@ GATHER_S = 15.0  # between the first thing to tell and the message: what belongs
 SEND_AGAIN = Backoff(first_s=15.0, longest_s=900.0)
 BATCH = 500  # failed documents that are read at a time
 LAST_WORDS_S = 10.0  # that a service that stops itself takes to say so
+HAND_OVER_S = 300.0  # that a message under way is waited for at a reload: then it hangs for good
 STOP_S = 2.0  # that any other stop waits for a message that is under way; else it is sent once more
 
 
@@ -43,8 +48,17 @@ def channels(config: Alerts) -> Sequence[Channel]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What there is once, whoever sits at it: the book, and the file that keeps it; both are used with ``lock``."""
+
+    keeper: Keeper
+    book: Book
+    lock: threading.Lock
+
+
 class Teller:
-    """What is to be told, told; from `start` to `stop`, used once.
+    """What is to be told, told; from `start` to `stop`, used once, after it ``before`` was stopped, if there was one.
 
     ``observe`` returns what is wrong at the moment. ``on_trouble`` is called with a channel's name and what is wrong
     with it, or None once it works. Both are called by threads of their own and must not raise. Without a ``ledger`` it
@@ -62,6 +76,7 @@ class Teller:
         *,
         on_trouble: Callable[[str, str | None], None] = lambda *_: None,
         via: Sequence[Channel] | None = None,
+        before: "Teller | None" = None,
     ) -> None:
         self._host = host
         self._folders = config.folders
@@ -69,15 +84,28 @@ class Teller:
         self._observe = observe
         self._clock = clock
         self._log = log
-        self._lock = threading.Lock()
         found = channels(config.alerts) if via is None else via
-        self._keeper = Keeper(config.service.state_dir)
-        self._memory = self._keeper.load() if found else Memory()
-        rules = Rules.of(config.alerts)
-        self._book = Book(self._memory, [channel.name for channel in found], rules, clock.now())
-        self._senders = [Sender(channel, self, host, clock, log, on_trouble) for channel in found]
+        names, rules = [channel.name for channel in found], Rules.of(config.alerts)
+        if before is None:
+            keeper = Keeper(config.service.state_dir)
+            self.desk = Desk(keeper, Book(keeper.load(), names, rules, clock.now()), threading.Lock())
+        else:
+            self.desk = before.desk
+            with self.desk.lock:
+                self.desk.book.go_on(names, rules)
+        self._lock, self._keeper, self._book = self.desk.lock, self.desk.keeper, self.desk.book
+        self._memory = self._book.memory
+        self._senders = [
+            Sender(channel, self, host, clock, log, on_trouble, before=before.at_work(channel.name) if before else ())
+            for channel in found
+        ]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+
+    @property
+    def channels(self) -> Sequence[str]:
+        """The names of those who are told."""
+        return [sender.name for sender in self._senders]
 
     def start(self) -> None:
         """Begin, if there is anybody to tell."""
@@ -185,6 +213,10 @@ class Teller:
                 self._log.error(EventName.WORKER_TROUBLED, worker="alerts", error=type(error).__name__, exc_info=True)
             self._stopping.wait(LOOK_S)
 
+    def at_work(self, channel: str) -> Sequence[threading.Thread]:
+        """Return the threads that may be sending by that channel still."""
+        return [thread for sender in self._senders for thread in sender.at_work() if sender.name == channel]
+
     # For the senders.
 
     def owed(self, channel: str) -> tuple[News, ...]:
@@ -203,7 +235,7 @@ class Teller:
 
 
 class Sender:
-    """One channel's thread."""
+    """One channel's thread. It does not send while one of ``before`` may, which have been told to stop."""
 
     def __init__(
         self,
@@ -213,7 +245,11 @@ class Sender:
         clock: Clock,
         log: Log,
         on_trouble: Callable[[str, str | None], None],
+        before: Sequence[threading.Thread] = (),
     ) -> None:
+        self.name = channel.name
+        self._before = before
+        self._waits_until = clock.monotonic() + HAND_OVER_S
         self._channel = channel
         self._teller = teller
         self._host = host
@@ -236,6 +272,14 @@ class Sender:
         """Say that there may be something to tell."""
         self._woken.set()
 
+    def at_work(self) -> Sequence[threading.Thread]:
+        """Return the threads that may be sending by this channel still."""
+        return [thread for thread in (*self._before, self.thread) if thread.is_alive()]
+
+    def _is_waiting(self) -> bool:
+        """Whether somebody before may still be sending; who hangs for good is waited for no longer."""
+        return any(each.is_alive() for each in self._before) and self._clock.monotonic() < self._waits_until
+
     def stop(self) -> None:
         """Send what is urgent, once, and nothing else."""
         self._stopping = True
@@ -256,6 +300,8 @@ class Sender:
 
     def turn(self, *, only_urgent: bool = False) -> bool:
         """Send what is to be told by now, if anything; return whether something was sent."""
+        if self._is_waiting() and not only_urgent:
+            return False
         news = self._teller.owed(self._channel.name)
         urgent = any(each.kind in URGENT and each.happening is not None for each in news)
         now = self._clock.monotonic()

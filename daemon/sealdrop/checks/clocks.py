@@ -3,9 +3,10 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sealdrop.checks.findings import Condition, Finding
+from sealdrop.config import Config
 
 TOLERATED = timedelta(seconds=30)
 # Half of what the check of a seal's time allows two honest clocks to be apart (sealdrop.pdf.evidence.CLOCK_SKEW): the
@@ -39,6 +40,13 @@ def judge_keeping() -> Iterator[Finding]:
         yield Finding.of(Condition.CLOCK_NOT_KEPT, "clock", "synchronised", text)
     else:
         yield Finding("clock", "synchronised", "the kernel's clock is kept right")
+
+
+def judge_zone(config: Config, now: datetime) -> Finding:
+    """Return by which clock on the wall hours, quotas and dates in names are counted."""
+    local = now.astimezone(config.service.zone())
+    whose = config.service.time_zone or f"the system's own, {local:%Z}"
+    return Finding("clock", "time zone", f"{whose}: it is {local:%H:%M} there now")
 
 
 def judge_difference(account: str, ahead: timedelta) -> Finding:

@@ -40,6 +40,7 @@ class Condition(StrEnum):
     FOLDER_FULL = "folder_full"
     FOLDER_TIGHT = "folder_tight"
     FOLDER_FOR_ALL = "folder_for_all"
+    GROUP_NOT_HANDED_DOWN = "group_not_handed_down"
     ORIGINALS_STICK = "originals_stick"
     NAMES_SHORT = "names_short"
     NAMES_CHANGED = "names_changed"
@@ -65,6 +66,7 @@ class Condition(StrEnum):
     SECRET_READABLE = "secret_readable"  # noqa: S105 - a name
     CREDENTIAL_ELSEWHERE = "credential_elsewhere"
     IMAGE_UNUSABLE = "image_unusable"
+    VISIBLE_SEAL_UNUSABLE = "visible_seal_unusable"
     CERTIFICATE_UNUSABLE = "certificate_unusable"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET = "certificate_not_yet"
@@ -81,6 +83,8 @@ class Condition(StrEnum):
     CLIENT_REFUSED = "client_refused"
     ANSWER_NOT_UNDERSTOOD = "answer_not_understood"
     SERVICE_FAILS = "service_fails"
+    ALERTS_MUTE = "alerts_mute"
+    METRICS_NOT_OUT = "metrics_not_out"
     OFFLINE = "offline"
 
 
@@ -150,6 +154,9 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
         Condition.FOLDER_FOR_ALL: _warns(
             "Give the rights to a group rather than to everybody: chmod o= on the folder."
         ),
+        Condition.GROUP_NOT_HANDED_DOWN: _warns(
+            "Have the folder hand its group down: chmod g+s on it, and on the folders in it that are there already."
+        ),
         Condition.ORIGINALS_STICK: _fails(
             "Take the sticky bit away (chmod -t), or make the service's user the folder's owner: else originals stay "
             "in inbound after they were sealed.",
@@ -213,6 +220,9 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
             "sealdrop check --config FILE.",
         ),
         Condition.IMAGE_UNUSABLE: _refuses("Give a PNG or JPEG file, or leave `image` out."),
+        Condition.VISIBLE_SEAL_UNUSABLE: _refuses(
+            "Correct the folder's visible seal; docs/visible-seal.md explains it."
+        ),
         Condition.CERTIFICATE_UNUSABLE: _refuses(
             "Give the file and the passphrase that CertEurope issued; the text says what is wrong."
         ),
@@ -248,6 +258,12 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
             "unknown request is recognised, a document in doubt waits rather than being sealed twice.",
         ),
         Condition.SERVICE_FAILS: _fails("Try again later; tell CertEurope if it lasts. Documents wait."),
+        Condition.ALERTS_MUTE: _fails(
+            "Put what the channel needs in its place, then try it: sealdrop check --alerts. Documents go their way."
+        ),
+        Condition.METRICS_NOT_OUT: _warns(
+            "Choose another port or file in [metrics], or make room for it. Documents go their way meanwhile."
+        ),
         Condition.OFFLINE: _unseen("Leave out --offline."),
     }
 )

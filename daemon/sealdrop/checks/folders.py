@@ -1,11 +1,13 @@
 """What the facts of a folder mean: for the documents that come in or go out there, and for the state directory."""
 
 import errno
+import grp
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from sealdrop.checks.eyes import User
 from sealdrop.checks.findings import Condition, Finding
 from sealdrop.checks.looking import Facts
 from sealdrop.checks.space import lack
@@ -19,6 +21,8 @@ _SHARES = frozenset(
 _LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk, as ntfs-3g has it; a container's own
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _WITHOUT_LINKS = frozenset({"exfat", "msdos", "vfat"})
+# Where all files have one owner and one group, those of the mount.
+_ONE_GROUP = _WITHOUT_LINKS | {"cifs", "smb3", "smbfs", "vboxsf"}
 _TIGHT_FILES = 1000
 _LONG_NAME_BYTES = 255
 
@@ -80,7 +84,7 @@ def _access(facts: Facts, user: str) -> tuple[Condition | None, str]:
     return None, ""
 
 
-def judge_folder(config: Config, name: str, key: str, facts: Facts, user: tuple[str, int]) -> Iterator[Finding]:
+def judge_folder(config: Config, name: str, key: str, facts: Facts, user: User) -> Iterator[Finding]:
     """Yield what is to be said of a folder that can be used."""
     folder = config.folders[name]
     subject = f"folder {name}"
@@ -94,17 +98,24 @@ def judge_folder(config: Config, name: str, key: str, facts: Facts, user: tuple[
         yield Finding(subject, key, f"{facts.path} ({_room_words(facts)}{how})")
 
 
-def _doubts(folder: Folder, subject: str, key: str, facts: Facts, user: tuple[str, int]) -> Iterator[Finding]:
-    name, uid = user
+def _doubts(folder: Folder, subject: str, key: str, facts: Facts, user: User) -> Iterator[Finding]:
     largest_bytes = int(folder.validation.max_mib * (1 << 20))
-    if key == "inbound" and facts.mode & stat.S_ISVTX and uid not in (0, facts.owner):
-        text = f"{facts.path} has the sticky bit and is not {name}'s: only who dropped a file may remove it there"
+    if key == "inbound" and facts.mode & stat.S_ISVTX and user.uid not in (0, facts.owner):
+        text = f"{facts.path} has the sticky bit and is not {user.name}'s: only who dropped a file may remove it there"
         yield Finding.of(Condition.ORIGINALS_STICK, subject, key, text)
     if facts.mode & (stat.S_IWOTH if key == "inbound" else stat.S_IROTH | stat.S_IXOTH) and not facts.is_behind:
         what = "drop documents here and have them sealed" if key == "inbound" else "see the documents here"
         text = f"everybody on this machine may {what}: {facts.path} has mode {facts.mode:04o}"
         yield Finding.of(Condition.FOLDER_FOR_ALL, subject, key, text)
     if key != "inbound":
+        is_handed_down = facts.mode & stat.S_ISGID or facts.group == user.gid or facts.kind in _ONE_GROUP
+        if facts.mode & stat.S_IRGRP and not is_handed_down:
+            group = _group_name(facts.group)
+            text = (
+                f"what comes out here is not for the group {group}: {facts.path} has mode {facts.mode:04o}, without "
+                "set-group-ID, and the unit lets the service give no file to a group"
+            )
+            yield Finding.of(Condition.GROUP_NOT_HANDED_DOWN, subject, key, text)
         if facts.free_bytes < largest_bytes:
             text = f"{_mib(facts.free_bytes)} are free in {facts.path}: not enough for the largest document, "
             yield Finding.of(Condition.FOLDER_TIGHT, subject, key, f"{text}{_mib(largest_bytes)}")
@@ -119,6 +130,13 @@ def _doubts(folder: Folder, subject: str, key: str, facts: Facts, user: tuple[st
             f"{facts.path} is on {facts.kind}: capital and small letters are one, and a crash can leave an empty file"
         )
         yield Finding.of(Condition.NAMES_CHANGED, subject, key, text)
+
+
+def _group_name(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
 
 
 def judge_state(config: Config, facts: Facts) -> Iterator[Finding]:

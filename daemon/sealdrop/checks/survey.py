@@ -9,12 +9,14 @@ from pathlib import Path
 from sealdrop.checks import eyes
 from sealdrop.checks.accounts import judge_account
 from sealdrop.checks.anchors import judge_anchors
-from sealdrop.checks.clocks import judge_keeping
+from sealdrop.checks.clocks import judge_keeping, judge_zone
 from sealdrop.checks.eyes import Eyes, User
-from sealdrop.checks.files import files_of, judge_files
+from sealdrop.checks.files import files_of, judge_alerts, judge_files
 from sealdrop.checks.findings import Condition, Finding
 from sealdrop.checks.folders import judge_access, judge_folder, judge_state, places_of
 from sealdrop.checks.looking import Facts
+from sealdrop.checks.outlets import judge_metrics
+from sealdrop.checks.seals import judge_seals
 from sealdrop.checks.settings import judge_settings
 from sealdrop.checks.state import judge_ledger, judge_running
 from sealdrop.checks.trail import judge_trail, skipped_trail
@@ -61,13 +63,19 @@ class Survey:
         yield from self._folders(facts, user)
         self._tell("the accounts", None)
         yield from self._accounts(facts, user)
+        yield from judge_alerts(self._config)
+        textfile = self._config.metrics.textfile
+        yield from judge_metrics(self._config, None if textfile is None else facts[textfile.parent], user.name)
         yield from judge_keeping()
+        yield judge_zone(self._config, self._clock.now())
 
     def _places(self) -> list[list[Path]]:
         """Return what to look at, in groups that may well hang together."""
         groups = [[self._config.source, self._config.service.state_dir]]
         groups += [[path for _, path in folder.places()] for folder in self._config.folders.values()]
         groups.append(list(dict.fromkeys(file.path for file in files_of(self._config))))
+        if self._config.metrics.textfile is not None:
+            groups.append([self._config.metrics.textfile.parent])
         return groups
 
     def _whose_eyes(self, state: Facts | None) -> tuple[User | None, User, Finding]:
@@ -128,10 +136,11 @@ class Survey:
                 yield from filter(None, [fault])
             else:
                 name = subject.partition(" ")[2]
-                yield from judge_folder(self._config, name, key, known, (user.name, user.uid))
+                yield from judge_folder(self._config, name, key, known, user)
 
     def _accounts(self, facts: Mapping[Path, Facts | None], user: User) -> Iterator[Finding]:
         yield from judge_files(self._config, facts, user.name)
+        yield from judge_seals(self._config, facts, user.name)
         with ThreadPoolExecutor(CALLS) as threads:
             offline = self._wanted.offline
 

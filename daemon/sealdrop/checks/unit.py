@@ -30,7 +30,10 @@ STOP_MARGIN_S = 40  # the unit's TimeoutStopSec= beyond service.grace_s
 UNIT_STOP_S = 60  # TimeoutStopSec= as the unit has it
 
 # Of the keys that name a path: those where the service writes. All others are read.
-_WRITTEN = frozenset({"state_dir", "inbound", "outbound", "rejected", "failed"})
+_WRITTEN = frozenset({"state_dir", "inbound", "outbound", "rejected", "failed", "processed"})
+# Files that are replaced, so that it is their folder which is written. No document waits for them, so the service
+# starts without that folder, too.
+_REPLACED = frozenset({"textfile"})
 
 # Folders with much else in them: never made writable as a whole because two of ours lie there.
 _SHARED = frozenset(
@@ -75,11 +78,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A path that the service needs: where the configuration names it, and whether it is written there."""
+    """A path that the service needs: where the configuration names it, and whether it is written there.
+
+    ``is_extra`` says that the service works without it.
+    """
 
     key: str
     path: Path
     is_written: bool = False
+    is_extra: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,17 +171,18 @@ class Unit:
 def blocked(
     config: Config,
     *units: str,
-    program: Path | None = None,
+    programs: Iterable[Path] = (),
     resolve: Callable[[Path], Path] = lambda path: path,
 ) -> list[Blocked]:
     """Return what the configuration names and the unit (its text, those of its drop-ins) would keep from the service.
 
-    ``program`` is where the program is installed, which the service reads, too. ``resolve`` follows links, if it is to.
+    ``programs`` are the folders that the program is made of, which the service reads, too. ``resolve`` follows links,
+    if it is to.
     """
     unit = Unit(*units)
     rules = list(unit.rules())
     found = []
-    for place in (*places(config), *([Place("the program", program)] if program is not None else [])):
+    for place in (*places(config), *(Place("the program", path) for path in programs)):
         given, setting = reach(resolve(place.path), rules)
         if given < Reach.READ:
             remedy = "choose a place elsewhere, or use the drop-in"
@@ -209,8 +217,11 @@ def places(config: Config) -> Iterator[Place]:
     """Yield every path that the configuration names, and its own."""
     yield Place("the configuration", config.source.absolute())
     for key, value in _values(config):
-        if isinstance(value, Path) and key != "source":
-            yield Place(key, value, is_written=key.rpartition(".")[2] in _WRITTEN)
+        name = key.rpartition(".")[2]
+        if isinstance(value, Path) and name in _REPLACED:
+            yield Place(key, value.parent, is_written=True, is_extra=True)
+        elif isinstance(value, Path) and key != "source":
+            yield Place(key, value, is_written=name in _WRITTEN)
         elif isinstance(value, Secret) and value.file is not None:
             yield Place(key, value.file)
 
@@ -223,8 +234,18 @@ def credentials(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def hosts(config: Config) -> list[str]:
-    """Return the hosts that the service calls."""
-    return sorted({urlsplit(account.base_url).hostname or "" for account in config.accounts.values()})
+    """Return the hosts that the service calls, as far as the configuration names them: a secret is not opened."""
+    found = {urlsplit(account.base_url).hostname or "" for account in config.accounts.values()}
+    if config.alerts.email is not None:
+        found.add(config.alerts.email.host)
+    if config.alerts.webhook is not None and isinstance(config.alerts.webhook.url, str):
+        found.add(urlsplit(config.alerts.webhook.url).hostname or "")
+    return sorted(found)
+
+
+def has_secret_host(config: Config) -> bool:
+    """Whether the service calls a host that only a secret names."""
+    return config.alerts.webhook is not None and isinstance(config.alerts.webhook.url, Secret)
 
 
 def _values(value: object, key: str = "") -> Iterator[tuple[str, object]]:
@@ -248,12 +269,11 @@ def drop_in(
     *,
     addresses: Mapping[str, Sequence[str]] | None = None,
     resolvers: Sequence[str] = (),
-    also_reached: Iterable[str] = (),
 ) -> str:
     """Return the drop-in for sealdrop.service that the configuration needs; it takes the place of what is there.
 
-    ``addresses`` are those that the hosts have now, ``resolvers`` the machine's own, ``also_reached`` more hosts. Where
-    the configuration gives names, these lines are comments: addresses change, and the service would be cut off.
+    ``addresses`` are those that the hosts have now, ``resolvers`` the machine's own. Where the configuration gives
+    names, these lines are comments: addresses change, and the service would be cut off.
     """
     return "\n".join(
         [
@@ -268,7 +288,7 @@ def drop_in(
             *_paths(config),
             *_credential_lines(config),
             *_stop(config),
-            *_network(sorted({*hosts(config), *also_reached}), addresses or {}, resolvers),
+            *_network(config, addresses or {}, resolvers),
             "",
         ]
     )
@@ -288,9 +308,11 @@ def _paths(config: Config) -> Iterator[str]:
     for path in written:
         if not _is_hidden(path) and not (own and path == state):
             yield f"ReadWritePaths={_quoted(path)}"
+    # The mark of what may be missing: nothing waits for it.
+    yield from (f"ReadWritePaths=-{_quoted(path)}" for path in _extra(config) if not _is_hidden(path))
     if own and state.name != "sealdrop":
         yield f"StateDirectory={state.name}"
-    hidden = [path for path in written if _is_hidden(path)]
+    hidden = [path for path in (*written, *_extra(config)) if _is_hidden(path)]
     read = [place.path for place in places(config) if not place.is_written and _is_hidden(place.path)]
     read = [path for path in dict.fromkeys(read) if not any(path.is_relative_to(folder) for folder in hidden)]
     if hidden or read:
@@ -315,8 +337,9 @@ def _stop(config: Config) -> Iterator[str]:
         yield f"TimeoutStopSec={needed_s}"
 
 
-def _network(reached: Sequence[str], addresses: Mapping[str, Sequence[str]], resolvers: Sequence[str]) -> Iterator[str]:
-    are_fixed = all(_is_fixed(host) for host in reached)
+def _network(config: Config, addresses: Mapping[str, Sequence[str]], resolvers: Sequence[str]) -> Iterator[str]:
+    reached = hosts(config)
+    are_fixed = all(_is_fixed(host) for host in reached) and not has_secret_host(config)
     allowed: list[tuple[str, Sequence[str]]] = [("localhost", ["localhost"])]
     allowed += [
         (host, [host] if _is_fixed(host) else addresses.get(host, ())) for host in reached if host != "localhost"
@@ -333,6 +356,8 @@ def _network(reached: Sequence[str], addresses: Mapping[str, Sequence[str]], res
         if host not in known:
             yield f"# {host}:" if known else f"# {host}: no address is known here"
         yield from (f"{mark}IPAddressAllow={address}" for address in known)
+    if has_secret_host(config):
+        yield "# alerts.webhook.url is a secret: add the addresses of its host by hand."
 
 
 def _is_fixed(host: str) -> bool:
@@ -345,7 +370,13 @@ def _is_fixed(host: str) -> bool:
 
 
 def _written(config: Config) -> list[Path]:
-    return [place.path for place in places(config) if place.is_written]
+    return [place.path for place in places(config) if place.is_written and not place.is_extra]
+
+
+def _extra(config: Config) -> list[Path]:
+    """Return what is written besides, and lies in nothing else that is written."""
+    written = parents(_written(config))
+    return [place.path for place in places(config) if place.is_extra and not _is_below(place.path, written)]
 
 
 def _is_hidden(path: Path) -> bool:

@@ -2,11 +2,9 @@
 
 import json as json_text
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +17,11 @@ from rich.table import Table
 
 from sealdrop.checks import eyes
 from sealdrop.checks.findings import Condition, Finding, Mark
+from sealdrop.checks.surroundings import within
 from sealdrop.checks.survey import Survey, Tell, Wanted
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
+from sealdrop.cli.check_alerts import check_alerts
+from sealdrop.cli.check_unit import check_unit
 from sealdrop.cli.exits import Exit
 from sealdrop.clock import SystemClock
 from sealdrop.config import Config, load
@@ -52,14 +53,28 @@ def check(
     offline: Annotated[bool, typer.Option("--offline", help="Leave out the network.")] = False,
     audit: Annotated[bool, typer.Option("--audit/--no-audit", help="Read the whole audit trail.")] = True,
     strict: Annotated[bool, typer.Option("--strict", help="Have warnings count as failures in the exit code.")] = False,
+    unit: Annotated[
+        bool,
+        typer.Option("--unit", help="Instead: print the systemd drop-in for this configuration; say what is blocked."),
+    ] = False,
+    alerts: Annotated[
+        bool, typer.Option("--alerts", help="Instead: send a test message through every channel of [alerts].")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Look at everything that the service needs, say what is wrong, and what to do about it.
 
     Changes nothing, and may be used while the service runs. As root it looks with the rights of the service's user.
     Exits with 0 if all is well or there are only warnings, with 1 after a failure, with 78 if the configuration cannot
-    be used.
+    be used. With --unit, 1 means that the unit as it is would keep something from the service; with --alerts, that a
+    message could not be sent.
     """
+    if unit and alerts:
+        raise typer.BadParameter("give one of --unit and --alerts")
+    if unit:
+        raise typer.Exit(check_unit(_load(config), offline=offline, json=json))
+    if alerts:
+        raise typer.Exit(check_alerts(_load(config), json=json))
     wanted = Wanted(offline=offline, audit=audit, user=_user(user))
     try:
         settings = _load(config)
@@ -92,30 +107,12 @@ def _user(name: str | None) -> eyes.User | None:
     return user
 
 
-@dataclass(slots=True)
-class _Loading:
-    """A configuration that is being loaded, in a thread that may hang."""
-
-    path: Path
-    config: Config | None = None
-    error: ConfigurationError | None = field(default=None)
-
-    def run(self) -> None:
-        try:
-            self.config = load(self.path)
-        except ConfigurationError as error:
-            self.error = error
-
-
 def _load(path: Path) -> Config:
     """Return the configuration; if one of its folders hangs, without having followed where they lead."""
-    loading = _Loading(path)
-    thread = threading.Thread(target=loading.run, name="load", daemon=True)
-    thread.start()
-    thread.join(LOAD_S)
-    if loading.error is not None:
-        raise loading.error
-    return loading.config or load(path, follow_links=False)
+    try:
+        return within(LOAD_S, lambda: load(path))
+    except TimeoutError:
+        return load(path, follow_links=False)
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """What the service is doing, in one line for `systemctl status`."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 from sealdrop.config import Config
 from sealdrop.daemon.line import NEEDED_BY, subject
 from sealdrop.events import EventName
+from sealdrop.ledger.reading import Held
 from sealdrop.model import END_STATES, Document, Event, State, Trouble
 
 ENDS: Mapping[str, str] = {
@@ -36,19 +37,37 @@ class SinceStart:
 def words(
     config: Config,
     counts: Mapping[str, Mapping[State, int]],
+    held: Sequence[Held],
     troubles: Sequence[Trouble],
     since_start: SinceStart,
     now: datetime,
 ) -> str:
-    """Return what is in work, what waits for whom, what else is wrong, and what has been done."""
+    """Return what is in work, what is held on purpose, what waits for whom, what else is wrong, what has been done."""
+    counts = _without(held, counts)
     waiting = dict(_waiting(config, counts, troubles))
     in_work = sum(number for states in counts.values() for state, number in states.items() if state not in END_STATES)
     parts = [f"{in_work - sum(waiting.values())} in work"]
+    if held:
+        first = min(each.until for each in held)
+        number, until = sum(each.documents for each in held), _moment(first, now, config.service.zone())
+        parts.append(f"{number} held for hours or quotas, the first until {until}")
     for trouble in troubles:
         number = waiting.get(trouble.subject, 0)
         told = f"{number} wait for {trouble.subject}, in trouble" if number else f"{trouble.subject} in trouble"
-        parts.append(f"{told} since {_moment(trouble.since, now)}")
+        parts.append(f"{told} since {_moment(trouble.since, now, config.service.zone())}")
     return ", ".join([*parts, since_start.words()])
+
+
+def _without(held: Sequence[Held], counts: Mapping[str, Mapping[State, int]]) -> Mapping[str, Mapping[State, int]]:
+    """Return the counts without the documents that are held: nothing else has them wait."""
+    rest = {folder: dict(states) for folder, states in counts.items()}
+    for each in held:
+        left, states = each.documents, rest.get(each.folder, {})
+        for state in (State.VALIDATED, State.SUBMITTING):
+            taken = min(left, states.get(state, 0))
+            states[state] = states.get(state, 0) - taken
+            left -= taken
+    return rest
 
 
 def _waiting(
@@ -78,7 +97,7 @@ def _holds_up(named: str, folder: str, state: State, config: Config) -> bool:
     )
 
 
-def _moment(moment: datetime, now: datetime) -> str:
+def _moment(moment: datetime, now: datetime, zone: tzinfo | None = None) -> str:
     """Return a moment in local time, with its day if that is not today."""
-    local = moment.astimezone()
-    return f"{local:%H:%M}" if local.date() == now.astimezone().date() else f"{local:%Y-%m-%d %H:%M}"
+    local = moment.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == now.astimezone(zone).date() else f"{local:%Y-%m-%d %H:%M}"

@@ -1,6 +1,10 @@
 """How the service is, told to those who look after it: as figures, as alerts, and as troubles that no worker meets.
 
-All of it belongs to one configuration, and none of it is needed for a document to go its way.
+All of it belongs to one configuration, and none of it is needed for a document to go its way. So nobody watches these
+threads as the workers' are watched: whatever hangs here, a mail server or a scraper, is no reason to end the service.
+
+When the configuration is read anew, another one follows. It goes on where the first was: what was told is not told
+again, and what lasts is not over.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,18 +14,23 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
+from sealdrop.alerts.mail import MailChannel
 from sealdrop.alerts.matters import Observation
-from sealdrop.alerts.teller import Teller
+from sealdrop.alerts.teller import LAST_WORDS_S, Teller
+from sealdrop.alerts.webhook import WebhookChannel
 from sealdrop.clock import Clock
 from sealdrop.config import Config
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.daemon.line import AccountLine
+from sealdrop.daemon.lookout import STOP_S as LOOKOUT_STOP_S
 from sealdrop.daemon.lookout import Lookout
 from sealdrop.daemon.troubles import Told, Troubles
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
+from sealdrop.hours import local_day
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.logs import Log
+from sealdrop.metrics.exporter import STOP_S as EXPORTER_STOP_S
 from sealdrop.metrics.exporter import Exporter
 from sealdrop.metrics.figures import LedgerFigures, Place, Sources
 from sealdrop.metrics.meter import Meter
@@ -41,13 +50,20 @@ ALERTS: Mapping[EventName, AlertKind] = {
     EventName.CERTIFICATE_EXPIRING: AlertKind.CERTIFICATE_EXPIRING,
     EventName.AUDIT_BEHIND: AlertKind.AUDIT_BROKEN,
 }
+_METRICS = "metrics"
+_ALERTS_BY = "alerts by "
+_CHANNELS = tuple(f"{_ALERTS_BY}{channel.name}" for channel in (MailChannel, WebhookChannel))
+STOP_S = LOOKOUT_STOP_S + EXPORTER_STOP_S * 3 + LAST_WORDS_S  # the exporter's thread, its server, and the server's
 _AT_SIGNAPI = (State.VALIDATED, State.SUBMITTING, State.SUBMITTED, State.SEALING, State.ARCHIVING)
 
 Counts = Mapping[str, Mapping[State, int]]
 
 
 class Health:
-    """From `start` to `stop`, used once. ``meter`` outlives it: it counts for as long as the process lives."""
+    """From `start` to `stop`, used once; ``before`` is the one of the configuration before, which was stopped.
+
+    ``meter`` outlives it: it counts for as long as the process lives.
+    """
 
     def __init__(
         self,
@@ -62,6 +78,7 @@ class Health:
         apis: Mapping[str, SignApi],
         clock: Clock,
         log: Log,
+        before: "Health | None" = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
@@ -72,30 +89,43 @@ class Health:
         self._clock = clock
         # As they are in use: what replaces them on disk is read with the next configuration.
         self._certificates = {name: validities(account) for name, account in config.accounts.items()}
-        self._lookout = Lookout(config, ledger, troubles, self.certificates, clock, log)
+        counted = before.lookout.counted if before is not None else None
+        self.lookout: Lookout = Lookout(config, ledger, troubles, self.certificates, clock, log, counted)
         self._exporter = Exporter(
             config.metrics, meter, self._sources(), started_at, clock, on_trouble=self._metrics_trouble
         )
         observe = partial(observations, config, troubles, ledger.counts)
-        self._teller = Teller(config, node, ledger, observe, clock, log, on_trouble=self._alerts_trouble)
+        teller = before.teller if before is not None else None
+        self.teller: Teller = Teller(
+            config, node, ledger, observe, clock, log, on_trouble=self._alerts_trouble, before=teller
+        )
+        if before is not None:
+            self._forget_unwanted()
 
     def start(self, *, after_unclean_stop: bool) -> None:
         """Begin to tell; ``after_unclean_stop`` is whether the last run was cut off."""
         if after_unclean_stop:
-            self._teller.unclean_stop()
-        self._lookout.start()
+            self.teller.unclean_stop()
+        self.lookout.start()
         self._exporter.start()
-        self._teller.start()
+        self.teller.start()
 
-    def stop(self) -> None:
-        """Tell what is urgent, and no more."""
-        self._lookout.stop()
+    def stop(self, last_words_s: float = LAST_WORDS_S) -> None:
+        """Tell what is urgent, within ``last_words_s``, and no more; `STOP_S` is how long all of it takes at most."""
+        self.lookout.stop()
         self._exporter.stop()
-        self._teller.stop()
+        self.teller.stop(last_words_s)
+
+    def _forget_unwanted(self) -> None:
+        """Forget what was wrong with telling where nobody is to be told any more."""
+        unwanted = {subject for subject in _CHANNELS if subject.removeprefix(_ALERTS_BY) not in self.teller.channels}
+        if not self._exporter.is_wanted:
+            unwanted.add(_METRICS)
+        self._troubles.forget(unwanted)
 
     def broken(self, error: BaseException) -> None:
         """Say that the service stops itself."""
-        self._teller.broken(error)
+        self.teller.broken(error)
 
     def certificates(self) -> Mapping[str, tuple[Validity, ...]]:
         """Return by account how long its certificates are valid, that of the service as it showed it last."""
@@ -117,12 +147,20 @@ class Health:
         )
 
     def _ledger_figures(self) -> LedgerFigures:
+        now = self._clock.now()
         counts = self._ledger.counts()
         folders = {*self._config.folders, *counts}
         documents = {folder: {state: counts.get(folder, {}).get(state, 0) for state in State} for folder in folders}
-        oldest = {folder: each.received_at for folder, each in self._ledger.oldest_waiting().items()}
+        waiting = self._ledger.oldest_waiting(unheld_at=now)
+        oldest = {folder: self.lookout.waits_since(each) for folder, each in waiting.items()}
+        held = {(each.folder, each.hold): each.documents for each in self._ledger.held(now)}
         head, flushed = self._ledger.audit_head().seq, self._ledger.audit_flushed_head().seq
-        return LedgerFigures(documents, oldest, head, flushed)
+        return LedgerFigures(documents, oldest, held, self._quotas(now), head, flushed)
+
+    def _quotas(self, now: datetime) -> Mapping[str, tuple[int, int]]:
+        day = local_day(now, self._config.service.zone())
+        quotas = {name: each.daily_quota for name, each in self._config.folders.items()}
+        return {name: (self._ledger.sent_on(name, day), quota) for name, quota in quotas.items() if quota is not None}
 
     def _unclaimed_s(self) -> Mapping[str, float]:
         now = self._clock.monotonic()
@@ -138,12 +176,12 @@ class Health:
 
     def _metrics_trouble(self, problem: str | None) -> None:
         if problem is None:
-            self._troubles.over("metrics", EventName.METRICS_AVAILABLE)
+            self._troubles.over(_METRICS, EventName.METRICS_AVAILABLE)
         else:
-            self._troubles.tell("metrics", problem, EventName.METRICS_UNAVAILABLE, error=problem)
+            self._troubles.tell(_METRICS, problem, EventName.METRICS_UNAVAILABLE, error=problem)
 
     def _alerts_trouble(self, channel: str, problem: str | None) -> None:
-        subject = f"alerts by {channel}"
+        subject = f"{_ALERTS_BY}{channel}"
         if problem is None:
             self._troubles.over(subject, EventName.ALERTS_WORK, channel=channel)
         else:

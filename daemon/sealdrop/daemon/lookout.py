@@ -2,11 +2,13 @@
 
 Each becomes a trouble, like what the workers meet. A document's wait is counted from when the service could work on it:
 after a restart, or once an account or a folder works again, the backlog has as long as a document usually has before
-anybody is told, since what held it up was told already.
+anybody is told, since what held it up was told already. The same holds of what its folder's hours or quota held.
 """
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sealdrop.clock import Clock
@@ -28,8 +30,27 @@ DAY = timedelta(days=1)
 _EXCUSES = frozenset({EventName.ACCOUNT_UNREACHABLE, EventName.FOLDER_UNREACHABLE, EventName.FOLDER_UNWRITABLE})
 
 
+@dataclass
+class Counted:
+    """What is counted from one look to the next.
+
+    ``since`` is from when on the waiting of each folder's documents is counted; ``held`` how many of them are held, and
+    ``released`` when some of those were let go at last, or may have been: the ledger does not keep that. ``flushed`` is
+    the newest record in the audit files, at ``flushed_at`` (monotonic).
+    """
+
+    flushed_at: float
+    flushed: int = -1
+    since: dict[str, datetime] = field(default_factory=dict)
+    held: Counter[str] = field(default_factory=Counter)
+    released: dict[str, datetime] = field(default_factory=dict)
+
+
 class Lookout:
-    """Looks around now and then, in a thread of its own. ``certificates`` returns them by account."""
+    """Looks around now and then, in a thread of its own. ``certificates`` returns them by account.
+
+    ``counted`` is what the one of the configuration before has counted, to be gone on with.
+    """
 
     def __init__(
         self,
@@ -39,6 +60,7 @@ class Lookout:
         certificates: Callable[[], Mapping[str, tuple[Validity, ...]]],
         clock: Clock,
         log: Log,
+        counted: "Counted | None" = None,
     ) -> None:
         self._config = config
         self._ledger = ledger
@@ -46,9 +68,11 @@ class Lookout:
         self._certificates = certificates
         self._clock = clock
         self._log = log
-        # From when on the waiting of each folder's documents is counted.
-        self._counts_from = dict.fromkeys(config.folders, clock.now())
-        self._flushed: tuple[int, float] = (-1, clock.monotonic())
+        self.counted = counted or Counted(clock.monotonic())
+        for name, folder in config.folders.items():
+            self.counted.since.setdefault(name, clock.now())
+            if folder.holds_some:
+                self.counted.released.setdefault(name, clock.now())
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
 
@@ -61,6 +85,10 @@ class Lookout:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join(STOP_S)
+
+    def waits_since(self, waiting: Document) -> datetime:
+        """Return since when a document waits for anything but its folder's hours or quota, as far as is known."""
+        return max(waiting.received_at, self.counted.released.get(waiting.folder, waiting.received_at))
 
     def _run(self) -> None:
         while True:
@@ -86,13 +114,14 @@ class Lookout:
 
     def _look_at_documents(self) -> None:
         now = self._clock.now()
+        self._look_at_held(now)
         excused = self._excused()
         told = self._present(EventName.DOCUMENT_LATE)
         late = set()
-        for folder, waiting in self._ledger.oldest_waiting(held=False).items():
+        for folder, waiting in self._ledger.oldest_waiting(unheld_at=now).items():
             subject = f"folder {folder} oldest document"
             if folder in excused and subject not in told:
-                self._counts_from[folder] = now
+                self.counted.since[folder] = now
             if not self._is_late(waiting, now):
                 continue
             late.add(subject)
@@ -103,6 +132,15 @@ class Lookout:
             self._troubles.tell(subject, text, EventName.DOCUMENT_LATE, folder=folder, document=waiting.id)
         for subject in told - late:
             self._troubles.over(subject, EventName.DOCUMENTS_ON_TIME)
+
+    def _look_at_held(self, now: datetime) -> None:
+        held: Counter[str] = Counter()
+        for each in self._ledger.held(now):
+            held[each.folder] += each.documents
+        for folder, number in self.counted.held.items():
+            if held[folder] < number:
+                self.counted.released[folder] = now
+        self.counted.held = held
 
     def _present(self, event: EventName) -> set[str]:
         """Return what there is trouble of that kind with, perhaps since before the configuration was read anew."""
@@ -120,7 +158,7 @@ class Lookout:
         return excused
 
     def _is_late(self, waiting: Document, now: datetime) -> bool:
-        counted_from = max(waiting.received_at, self._counts_from.get(waiting.folder, now))
+        counted_from = max(self.waits_since(waiting), self.counted.since.get(waiting.folder, now))
         return now - counted_from >= timedelta(minutes=self._config.alerts.late_minutes)
 
     def _look_at_certificates(self) -> None:
@@ -148,10 +186,10 @@ class Lookout:
     def _look_at_trail(self, now: float) -> None:
         """The audit files follow the ledger within an instant; if they stand still, records pile up there."""
         head, flushed = self._ledger.audit_head().seq, self._ledger.audit_flushed_head().seq
-        if flushed != self._flushed[0] or flushed == head:
-            self._flushed = flushed, now
+        if flushed != self.counted.flushed or flushed == head:
+            self.counted.flushed, self.counted.flushed_at = flushed, now
             self._troubles.over("audit trail", EventName.AUDIT_CAUGHT_UP, seq=flushed)
-        elif now - self._flushed[1] >= BEHIND_S:
+        elif now - self.counted.flushed_at >= BEHIND_S:
             text = f"the audit trail's files end with record {flushed} and cannot be written; the newer ones, up to "
             text += f"{head} by now, are safe in the ledger"
             self._troubles.tell("audit trail", text, EventName.AUDIT_BEHIND, seq=flushed, head=head)

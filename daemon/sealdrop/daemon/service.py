@@ -2,6 +2,7 @@
 
 import random
 import socket
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -17,6 +18,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.attendance import Attendance
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.figures import SinceStart, words
+from sealdrop.daemon.health import STOP_S as HEALTH_STOP_S
 from sealdrop.daemon.health import FailedStart, Health
 from sealdrop.daemon.jails import TwoLimits
 from sealdrop.daemon.lasting import Lasting
@@ -51,7 +53,7 @@ from sealdrop.spool import Spool
 
 TRAIL_STOP_S = 10.0
 RELOAD_STOP_S = 5.0  # it looks several times a second whether the service stops, unless it hangs in a folder
-STOP_SLACK_S = TRAIL_STOP_S + RELOAD_STOP_S + 15.0  # that a stop may take beyond the grace time
+STOP_SLACK_S = TRAIL_STOP_S + RELOAD_STOP_S + HEALTH_STOP_S + 2.0  # that a stop may take beyond the grace time
 START_STEP_S = 600.0  # that one step of a start may take: a large ledger is brought forward, a large file hashed
 START_TELL_S = 5.0
 
@@ -137,6 +139,8 @@ class Daemon:
         self._since_start = SinceStart()
         self.listen(self._since_start.hear)
         self._health = self._new_health()
+        self._health_changes = threading.Lock()
+        self._is_ending = False
 
     @property
     def config(self) -> Config:
@@ -185,12 +189,15 @@ class Daemon:
 
     def _reloaded(self, on_reloaded: Callable[[Config], None], config: Config) -> None:
         """Have what tells of the service do so by the new configuration, of the new crew."""
-        self._health.stop()
-        self._health = self._new_health()
-        self._health.start(after_unclean_stop=False)
+        with self._health_changes:
+            if self._is_ending:
+                return
+            self._health.stop(0.0)  # what is urgent is told by the new one
+            self._health = self._new_health(self._health)
+            self._health.start(after_unclean_stop=False)
         on_reloaded(config)
 
-    def _new_health(self) -> Health:
+    def _new_health(self, before: Health | None = None) -> Health:
         crew = self._shifts.crew
         return Health(
             self.config,
@@ -204,6 +211,7 @@ class Daemon:
             crew.means.apis,
             self._clock,
             self._log,
+            before,
         )
 
     def _tell_clearing(self) -> Callable[[int], None]:
@@ -225,7 +233,8 @@ class Daemon:
     def _status(self) -> str:
         troubles = self._troubles.present()
         try:
-            told = words(self.config, self._ledger.counts(), troubles, self._since_start, self._clock.now())
+            now = self._clock.now()
+            told = words(self.config, self._ledger.counts(), self._ledger.held(now), troubles, self._since_start, now)
         except Retryable as error:
             told = f"the ledger cannot be read: {one_line(error)}"
         refused = self._reload.refused
@@ -276,7 +285,9 @@ class Daemon:
         abandoned = list[JsonValue](self._shifts.stop(grace_s))
         if not self._reload.join(RELOAD_STOP_S):
             abandoned.append("reload")
-        self._health.stop()
+        with self._health_changes:
+            self._is_ending = True
+            self._health.stop()
         try:
             self._troubles.clear()
             self._recorder.note(EventName.SERVICE_STOPPED, abandoned=abandoned)

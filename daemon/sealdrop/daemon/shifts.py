@@ -82,9 +82,13 @@ class Shifts:
             try:
                 self._check(means.config)  # once more: the old crew has gone on meanwhile
                 self._check_unfinished(means.config)
-                self._lasting.ledger.keep_addresses(addresses(means.config))
+                # What waits for hours, a quota or a patience that have changed is looked at by the new crew at once. If
+                # it comes to none, the old one puts it off again.
+                self._lasting.ledger.hasten(self._lasting.clock.now())
                 put_on_record()
                 new = Crew(means, self._lasting, self._earlier)
+                # Last: while the old crew may still go on, its addresses are those that a restart must keep to.
+                self._lasting.ledger.keep_addresses(addresses(means.config))
             except BaseException:
                 self._begin(Crew(old.means, self._lasting, self._earlier))
                 raise

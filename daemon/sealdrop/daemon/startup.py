@@ -6,15 +6,15 @@ same code: docs/check.md has the list.
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from itertools import chain
 from pathlib import Path
 
 from sealdrop.audit.trail import Trail
 from sealdrop.checks.anchors import anchors_unusable
-from sealdrop.checks.files import files_of, judge_file
+from sealdrop.checks.files import files_of
 from sealdrop.checks.findings import Finding
 from sealdrop.checks.folders import STATE_DIR, judge_access, places_of, state_unsafe
 from sealdrop.checks.looking import look
+from sealdrop.checks.seals import judge_seals
 from sealdrop.checks.settings import patterns_too_wide
 from sealdrop.checks.state import documents_stranded
 from sealdrop.config import Config
@@ -23,7 +23,6 @@ from sealdrop.errors import ConfigurationError, TrailBroken
 from sealdrop.ledger.store import Ledger
 from sealdrop.pdf.anchors import describe_anchors
 from sealdrop.pdf.jail import Jail, JailedError
-from sealdrop.visible.settle import visible_problems
 
 USER = "the service's user"
 
@@ -62,11 +61,8 @@ def check_configuration(config: Config) -> None:
     Raises:
         ConfigurationError: something would.
     """
-    images = (judge_file(file, look(file.path), USER) for file in files_of(config) if file.is_image)
-    _refuse(config, [*patterns_too_wide(config), *chain.from_iterable(images)])
-    problems = visible_problems(config)
-    if problems:
-        raise ConfigurationError(str(config.source), problems)
+    images = {file.path: look(file.path) for file in files_of(config) if file.is_image}
+    _refuse(config, [*patterns_too_wide(config), *judge_seals(config, images, USER)])
 
 
 def check_folders(config: Config) -> None:

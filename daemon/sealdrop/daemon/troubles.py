@@ -6,7 +6,7 @@ cannot be written, that is no further trouble: it is kept as soon as it can be.
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from sealdrop.clock import Clock
@@ -71,16 +71,22 @@ class Troubles:
                 self._unwritten[subject] = None
             self._write()
 
+    def forget(self, subjects: Collection[str]) -> None:
+        """Forget these troubles: nobody looks any more whether they are over."""
+        with self._lock:
+            for subject in subjects:
+                if self._present.pop(subject, None) is not None:
+                    self._unwritten[subject] = None
+            self._write()
+
     def forget_others(self, config: Config) -> None:
         """Forget the troubles of accounts and folders that the configuration has not."""
         known = {("account", name) for name in config.accounts} | {("folder", name) for name in config.folders}
         with self._lock:
-            for subject in list(self._present):
-                kind, _, rest = subject.partition(" ")
-                if kind in ("account", "folder") and (kind, rest.partition(" ")[0]) not in known:
-                    del self._present[subject]
-                    self._unwritten[subject] = None
-            self._write()
+            subjects = list(self._present)
+        self.forget(
+            [each for each in subjects if _owner(each)[0] in ("account", "folder") and _owner(each) not in known]
+        )
 
     def present(self) -> tuple[Trouble, ...]:
         """Return the troubles of this moment, oldest first."""
@@ -111,3 +117,9 @@ class Troubles:
             return
         except Unrecordable:
             self._unwritten.clear()  # it is in the log; what cannot be written down must not keep others out
+
+
+def _owner(subject: str) -> tuple[str, str]:
+    """Return what a subject belongs to: for one of an account or a folder, that word and its name."""
+    kind, _, rest = subject.partition(" ")
+    return kind, rest.partition(" ")[0]

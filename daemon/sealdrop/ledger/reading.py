@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
@@ -193,10 +193,10 @@ class LedgerReader:
                     counted.setdefault(folder, {})[state] = documents
         return counted
 
-    def oldest_waiting(self, *, held: bool = True) -> Mapping[str, Document]:
+    def oldest_waiting(self, *, unheld_at: datetime | None = None) -> Mapping[str, Document]:
         """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.
 
-        Without ``held``, none of those that wait on purpose.
+        With ``unheld_at``, none of those that wait on purpose at that moment (`held`).
 
         Raises:
             Retryable: the database cannot be read now.
@@ -207,8 +207,8 @@ class LedgerReader:
             folders = connection.scalars(select(tally.c.folder).distinct()).all()
             for folder in folders:
                 query = _documents().where(ACTIVE, document.c.folder == folder)
-                if not held:
-                    query = query.where(document.c.hold.is_(None))
+                if unheld_at is not None:
+                    query = query.where(~_is_held(unheld_at))
                 row = connection.execute(query.order_by(document.c.received_at).limit(1)).one_or_none()
                 if row is not None:
                     oldest[folder] = to_document(row)
@@ -233,7 +233,7 @@ class LedgerReader:
             Fatal: it cannot be trusted.
         """
         counted = select(document.c.folder, document.c.hold, func.count(), func.min(document.c.due_at))
-        counted = counted.where(document.c.hold.is_not(None), document.c.lease.is_(None), document.c.due_at > now)
+        counted = counted.where(_is_held(now))
         with self._database.reading() as connection:
             rows = connection.execute(counted.group_by(document.c.folder, document.c.hold)).all()
         return tuple(sorted((Held(*row) for row in rows), key=lambda each: (each.folder, each.hold)))
@@ -335,6 +335,11 @@ class LedgerReader:
 
 def _documents() -> Select[Any]:
     return select(*DOCUMENT_COLUMNS)
+
+
+def _is_held(now: datetime) -> ColumnElement[bool]:
+    """Whether a document waits on purpose: what may go on by now, or is at work, does not."""
+    return document.c.hold.is_not(None) & document.c.lease.is_(None) & (document.c.due_at > now)
 
 
 def _of_same_content(one: Document) -> Select[Any]:

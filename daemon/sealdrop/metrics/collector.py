@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import product
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -9,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from sealdrop import __version__
 from sealdrop.metrics.figures import Figures, LedgerFigures
+from sealdrop.model import Hold
 
 
 class FiguresCollector(Collector):
@@ -48,17 +50,33 @@ def _of_ledger(ledger: LedgerFigures, at: datetime) -> Iterator[Metric]:
     yield documents
     oldest = GaugeMetricFamily(
         "sealdrop_oldest_waiting_document_seconds",
-        "Age of the document that has waited longest for its end; 0 if none waits.",
+        "Age of the document that has waited longest for its end, hours and quotas aside; 0 if none waits.",
         labels=["folder"],
     )
     for folder in ledger.documents:
         since = ledger.oldest_waiting.get(folder, at)
         oldest.add_metric([folder], max((at - since).total_seconds(), 0.0))
     yield oldest
+    yield from _of_holds(ledger)
     head = "Newest record of the audit trail, in the ledger."
     yield CounterMetricFamily("sealdrop_audit_records", head, value=ledger.head_seq)
     flushed = "Newest record of the audit trail that is in its files."
     yield CounterMetricFamily("sealdrop_audit_records_in_files", flushed, value=ledger.flushed_seq)
+
+
+def _of_holds(ledger: LedgerFigures) -> Iterator[Metric]:
+    why = "Documents that wait on purpose: for their folder's hours (window), or for the next day's quota (quota)."
+    held = GaugeMetricFamily("sealdrop_documents_held", why, labels=["folder", "hold"])
+    for folder, hold in product(ledger.documents, Hold):
+        held.add_metric([folder, hold.value], ledger.held.get((folder, hold), 0))
+    yield held
+    today = "Documents sent today of a folder with a daily quota."
+    sent = GaugeMetricFamily("sealdrop_quota_used", today, labels=["folder"])
+    limit = GaugeMetricFamily("sealdrop_quota", "Documents that may be sent a day.", labels=["folder"])
+    for folder, (used, quota) in ledger.quotas.items():
+        sent.add_metric([folder], used)
+        limit.add_metric([folder], quota)
+    yield from (sent, limit)
 
 
 def _of_surroundings(figures: Figures) -> Iterator[Metric]:

@@ -54,6 +54,7 @@ class Exporter:
         self._server: WSGIServer | None = None
         self._serving: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._handing_out = threading.Lock()  # held while the figures are handed out, so that a stop ends that
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     @property
@@ -68,15 +69,16 @@ class Exporter:
             self._thread.start()
 
     def stop(self) -> None:
-        """Let go of the port, and write no more."""
+        """Let go of the port, and write no more: from now on, another exporter may."""
         self._stopping.set()
         if self._thread.ident is None:
             return
-        self._thread.join(STOP_S)
-        if self._server is not None and self._serving is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._serving.join(STOP_S)
+        self._thread.join(STOP_S)  # it may be gathering figures for longer: then it hands them out no more
+        with self._handing_out:
+            if self._server is not None and self._serving is not None:
+                self._server.shutdown()
+                self._server.server_close()
+                self._serving.join(STOP_S)
         with suppress(KeyError):
             self._registry.unregister(self._collector)
 
@@ -94,8 +96,11 @@ class Exporter:
     def round(self) -> None:
         """Gather the figures, and see to it that they can be had."""
         self.gather()
-        problems = [self._listen(), self._write()]
-        self._on_trouble("; ".join(each for each in problems if each is not None) or None)
+        with self._handing_out:
+            if self._stopping.is_set():
+                return
+            problems = [self._listen(), self._write()]
+            self._on_trouble("; ".join(each for each in problems if each is not None) or None)
 
     def gather(self) -> None:
         """Gather the figures; what cannot be had stays as it was, and its age tells."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from sealdrop.model import State
+from sealdrop.model import Hold, State
 from sealdrop.signapi.certificates import Validity
 
 DISK_PATIENCE_S = 2.0  # for all places together; who takes longer is left out, and asked again when it has answered
@@ -23,10 +23,16 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class LedgerFigures:
-    """What the ledger says: documents by folder and state, since when the oldest waits, the trail's two heads."""
+    """What the ledger says: documents by folder and state, since when the oldest waits, the trail's two heads.
+
+    ``oldest_waiting`` leaves out those that wait on purpose, which ``held`` counts by folder and reason. ``quotas``
+    has, for each folder with a daily quota, how many documents were sent today, and how many may be.
+    """
 
     documents: Mapping[str, Mapping[State, int]]
     oldest_waiting: Mapping[str, datetime]
+    held: Mapping[tuple[str, Hold], int]
+    quotas: Mapping[str, tuple[int, int]]
     head_seq: int
     flushed_seq: int
 

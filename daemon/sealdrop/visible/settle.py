@@ -12,20 +12,18 @@ from sealdrop.visible.lines import dated, line_problems, lines_for
 from sealdrop.visible.picture import Picture, UnusablePicture
 from sealdrop.visible.place import POINTS_PER_MM, OffPage, Spot, find_spot, is_sound, page_number, upright_turn
 
-__all__ = ["OffPage", "image_size_px", "picture_of", "settle", "texts_of", "visible_problems"]
+__all__ = ["OffPage", "image_size_px", "picture_of", "settle", "texts_of", "visible_faults"]
 
 
-def visible_problems(config: Config) -> list[str]:
-    """Return what is wrong with the visible seals of all folders, a line for each fault, with its place."""
-    return [
-        f"folders.{name}.seal.visible.{key}: {fault}"
-        for name, folder in config.folders.items()
-        if folder.seal.visible is not None
-        for key, fault in _problems(folder.seal.visible, config.accounts[folder.account].visible_units)
-    ]
+def visible_faults(config: Config) -> Iterator[tuple[str, str, str]]:
+    """Yield what is wrong with the visible seals of all folders: the folder, the key in `seal.visible`, the fault."""
+    for name, folder in config.folders.items():
+        if folder.seal.visible is not None:
+            for key, fault in _faults(folder.seal.visible, config.accounts[folder.account].visible_units):
+                yield name, key, fault
 
 
-def _problems(visible: VisibleSeal, units: VisibleUnits) -> Iterator[tuple[str, str]]:
+def _faults(visible: VisibleSeal, units: VisibleUnits) -> Iterator[tuple[str, str]]:
     try:
         size_px = image_size_px(visible, units)
     except UnusablePicture as error:

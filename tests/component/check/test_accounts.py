@@ -114,7 +114,10 @@ class TestOurCertificate:
         checked = scene.check(offline=False)
         found = [each for each in checked.findings if each["condition"] == Condition.CREDENTIAL_ELSEWHERE]
         assert [each["mark"] for each in found] == [Mark.NOT_CHECKED] * 2
-        assert "systemd-run --pipe --wait -p User=sealdrop -p LoadCredential=client:FILE" in found[0]["advice"]
+        assert (
+            "systemd-run --pipe --wait -p User=sealdrop -p LoadCredential=client:/etc/sealdrop/credentials/client"
+            in found[0]["advice"]
+        )
         assert checked.ended.code == 0
         (scene.root / "credentials").mkdir()
         (scene.pki.folder / "client.pem").rename(scene.root / "credentials" / "client")

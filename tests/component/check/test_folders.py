@@ -1,5 +1,6 @@
 """Each thing that can be wrong with a folder, made real: what `check` says, and whether the service starts."""
 
+import grp
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from checking import FOLDERS, Scene, make_scene
 from command import sealdrop
@@ -50,6 +52,15 @@ def test_a_missing_folder_that_the_service_makes(scene: Scene) -> None:
     assert scene.check().bad() == {Condition.FOLDER_TO_BE_MADE}
     assert not scene.folder("rejected").exists()
     scene.starts()
+
+
+def test_a_folder_for_originals(scene: Scene) -> None:
+    """The fifth folder, if the configuration has one, is looked at like the others."""
+    scene.set("folders.invoices", 'processed = "processed"')
+    assert scene.check().has(Condition.FOLDER_MISSING)["what"] == "processed"
+    assert "folders.invoices.processed" in scene.refusal()
+    scene.folder("processed").mkdir(mode=0o700)
+    assert scene.check().bad() == set()
 
 
 def test_something_else_in_a_folders_place(scene: Scene) -> None:
@@ -214,6 +225,17 @@ class TestAnotherUser:
         public.folder(key).chmod(mode)
         assert public.check().has(Condition.FOLDER_FOR_ALL)["what"] == key
 
+    def test_a_group_that_is_not_handed_down(self, public: Scene) -> None:
+        """The office's group may look into the folder, and what the service makes there would not be the group's."""
+        outbound = public.folder("outbound")
+        os.chown(outbound, NOBODY, 1)
+        outbound.chmod(0o770)
+        found = public.check().has(Condition.GROUP_NOT_HANDED_DOWN)
+        assert (found["what"], found["mark"]) == ("outbound", Mark.WARNING)
+        assert f"not for the group {grp.getgrgid(1).gr_name}" in found["text"]
+        outbound.chmod(0o2770)
+        assert public.check().bad() == set()
+
     def test_a_state_directory_for_all(self, public: Scene) -> None:
         """Documents under way could be seen."""
         public.state.chmod(0o755)
@@ -249,4 +271,7 @@ def test_an_image(scene: Scene) -> None:
     assert scene.check().has(Condition.IMAGE_UNUSABLE)["subject"] == "folder invoices"
     assert "neither PNG nor JPEG" in scene.refusal()
     (scene.root / "seal.png").write_bytes(b"\x89PNG\r\n\x1a\n rest")
+    assert scene.check().has(Condition.VISIBLE_SEAL_UNUSABLE)["what"] == "seal.visible.image"
+    assert "folders.invoices.seal.visible.image" in scene.refusal()
+    Image.new("RGB", (80, 40), "white").save(scene.root / "seal.png")
     assert scene.check().bad() == set()

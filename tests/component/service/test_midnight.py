@@ -10,7 +10,7 @@ from disks import until
 from running import running_service
 from sealdrop.audit.check import verify_trail
 from sealdrop.clock import SystemClock
-from sealdrop.daemon import service
+from sealdrop.daemon import crew, service
 from sealdrop.model import end_of_day
 
 
@@ -27,7 +27,7 @@ class JumpingClock(SystemClock):
 def test_an_idle_service_closes_the_day(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A day later, with nothing to do, the old file ends with its close; the next start goes on in a new one."""
     monkeypatch.setattr(service, "SystemClock", JumpingClock)
-    monkeypatch.setattr(service, "DAY_S", 0.1)
+    monkeypatch.setattr(crew, "DAY_S", 0.1)
     monkeypatch.setattr(JumpingClock, "by", timedelta())
     with running_service(directory) as (_, running):
         folder = running.config.service.state_dir / "audit"

@@ -27,7 +27,7 @@ def _sidecar(**wishes: object) -> bytes:
 
 def _waits(running: Running, name: str) -> companions._Wait | None:
     """Return since when a document of the contracts folder has waited for what goes with it, None if it does not."""
-    (worker,) = [worker for worker in running.daemon._inbound if worker.name == "contracts"]
+    (worker,) = [worker for worker in running.daemon._shifts.crew.inbound if worker.name == "contracts"]
     return worker._companions._waiting.get(running.folder("contracts").inbound / name)
 
 

@@ -63,8 +63,8 @@ class Office:
         """The first channel."""
         return self.posts[0]
 
-    def started(self) -> Teller:
-        """Return what a new start makes of what the last one kept."""
+    def started(self, before: Teller | None = None) -> Teller:
+        """Return what a new start makes of what the last one kept, or a new configuration of what is known."""
         return Teller(
             self.config,
             "host.example",
@@ -74,11 +74,16 @@ class Office:
             self.log,
             on_trouble=lambda *told: self.troubles.append(told),
             via=self.posts,
+            before=before,
         )
 
     def restart(self) -> None:
         """Have the service end in any way, and start again."""
         self.teller = self.started()
+
+    def reload(self) -> None:
+        """Have the configuration be read anew."""
+        self.teller = self.started(self.teller)
 
     def go(self, *, minutes: float = 0.0, step_s: float = 15.0) -> None:
         """Let time pass, and everybody do their turns."""

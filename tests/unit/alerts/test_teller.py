@@ -205,6 +205,19 @@ def test_one_channel_does_not_wait_for_the_other(office: "Office") -> None:
     assert (len(mail.messages), len(webhook.messages)) == (1, 3)
 
 
+def test_another_channel_is_told_what_the_one_before_it_was_not(office: "Office") -> None:
+    """The mail server that did not answer was replaced by a webhook, at a start or a reload: nothing is forgotten."""
+    for follow in (office.restart, office.reload):
+        office.posts = [type(office.post)("email", down=True)]
+        follow()
+        office.fail(1)
+        office.go(minutes=5)
+        office.posts = [type(office.post)("webhook")]
+        follow()
+        office.go(minutes=16)
+        assert office.post.subjects == ["1 document failed"]
+
+
 def test_what_lasts_is_told_again_each_day(office: "Office") -> None:
     """Three days of trouble: one message at its beginning and one each day, across restarts."""
     office.begins(AlertKind.DISK_LOW, "state_dir")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sealdrop.checks.eyes import Eyes, user_numbered
+from sealdrop.checks.eyes import Eyes, User, user_numbered
 from sealdrop.checks.findings import Condition
 from sealdrop.checks.folders import is_share, judge_access, judge_folder
 from sealdrop.checks.looking import Facts, look
@@ -78,13 +78,17 @@ def test_shares_are_known_by_their_kind(kind: str, share: bool) -> None:
         ({"kind": "vfat"}, Condition.NAMES_CHANGED),
         ({"free_files": 999}, Condition.FOLDER_TIGHT),
         ({"free_files": -1}, None),
+        ({"group": 7}, Condition.GROUP_NOT_HANDED_DOWN),
+        ({"group": 7, "mode": 0o2770}, None),
+        ({"group": 7, "mode": 0o700}, None),
+        ({"group": 7, "kind": "cifs"}, None),
         ({}, None),
     ],
 )
 def test_file_systems_that_are_hard_to_come_by(change: dict[str, object], condition: Condition | None) -> None:
-    """Short names, FAT, few inodes."""
+    """Short names, FAT, few inodes; a group that may read and gets nothing handed down."""
     facts = replace(GOOD, **change)
-    (finding,) = judge_folder(load(EXAMPLE), "invoices", "outbound", facts, ("sealdrop", 999))
+    (finding,) = judge_folder(load(EXAMPLE), "invoices", "outbound", facts, User("sealdrop", 999, GOOD.group, ()))
     assert finding.condition is condition
 
 

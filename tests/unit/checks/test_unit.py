@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sealdrop.checks.unit import Unit, blocked, credentials, drop_in, hosts, parents, places
-from sealdrop.config import Config, load
+from sealdrop.config import Config, Email, Webhook, load
 
 TREE = Path(__file__).parents[3]
 UNIT = TREE / "systemd" / "sealdrop.service"
@@ -40,7 +40,7 @@ def _keys(config: Config, *units: str) -> set[str]:
 def test_the_unit_fits_the_example(tmp_path: Path) -> None:
     """With the unit as it is, the example's folders, keys and credentials are there for the service."""
     config = _config(tmp_path)
-    assert blocked(config, SHIPPED, program=Path("/opt/sealdrop")) == []
+    assert blocked(config, SHIPPED, programs=[Path("/opt/sealdrop")]) == []
     assert len(list(places(config))) == 8
 
 
@@ -94,7 +94,7 @@ def test_a_line_says_what_and_why_and_what_to_do(tmp_path: Path) -> None:
 
 def test_a_program_in_a_home_is_told(tmp_path: Path) -> None:
     """What pipx installs for root by default is not there for a service."""
-    (line,) = blocked(_config(tmp_path), SHIPPED, program=Path("/root/.local/share/pipx/venvs/sealdrop"))
+    (line,) = blocked(_config(tmp_path), SHIPPED, programs=[Path("/root/.local/share/pipx/venvs/sealdrop")])
     assert (line.key, line.setting) == ("the program", "ProtectHome=true")
 
 
@@ -191,12 +191,11 @@ def test_only_addresses_that_are_promised_are_enforced(tmp_path: Path) -> None:
         in proposed
     )
     assert "\n#IPAddressAllow=192.0.2.53\n" in proposed
-    enforced = drop_in(_config(tmp_path, **{name: address}), also_reached=["localhost"], resolvers=["192.0.2.53"])
+    enforced = drop_in(_config(tmp_path, **{name: address}), resolvers=["192.0.2.53"])
     assert "\nIPAddressDeny=any\nIPAddressAllow=localhost\nIPAddressAllow=192.0.2.1\n" in enforced
     assert "192.0.2.53" not in enforced
-    mixed = drop_in(_config(tmp_path, **{name: address}), also_reached=["mail.example"])
-    assert "# mail.example: no address is known here" in mixed
-    assert "\n#IPAddressAllow=192.0.2.1\n" in mixed
+    unknown = drop_in(_config(tmp_path))
+    assert "# sign-sandbox.certeurope.fr: no address is known here" in unknown
 
 
 def test_a_longer_grace_time_has_a_longer_stop(tmp_path: Path) -> None:
@@ -206,3 +205,37 @@ def test_a_longer_grace_time_has_a_longer_stop(tmp_path: Path) -> None:
     patient = config.model_copy(update={"service": config.service.model_copy(update={"grace_s": 90.0})})
     assert "\nTimeoutStopSec=130\n" in drop_in(patient)
     assert Unit(SHIPPED).last("TimeoutStopSec") == "60"
+
+
+def test_originals_and_figures_are_written_too(tmp_path: Path) -> None:
+    """The folder for originals is needed; that of the text file is wanted, and no start waits for it."""
+    config = _config(tmp_path)
+    folder = config.folders["invoices"].model_copy(update={"processed": Path("/data/processed")})
+    metrics = config.metrics.model_copy(update={"textfile": Path("/var/lib/node exporter/sealdrop.prom")})
+    config = config.model_copy(update={"folders": {"invoices": folder}, "metrics": metrics})
+    found = {each.key: each.what for each in blocked(config, SHIPPED)}
+    assert found == {
+        "folders.invoices.processed": "/data/processed would be read-only for the service",
+        "metrics.textfile": "/var/lib/node exporter would be read-only for the service",
+    }
+    needed = drop_in(config)
+    assert "\nReadWritePaths=/data/processed\n" in needed
+    assert '\nReadWritePaths=-"/var/lib/node exporter"\n' in needed
+    assert 'RequiresMountsFor="/var/lib/node' not in needed
+    assert blocked(config, SHIPPED, needed) == []
+
+
+def test_hosts_of_the_alerts_are_reached(tmp_path: Path) -> None:
+    """A mail server and a webhook are called as well; where only a secret has the address, nothing is enforced."""
+    config = _config(tmp_path, **{"https://sign-sandbox.certeurope.fr": "https://192.0.2.1"})
+    email = Email.model_validate({"host": "192.0.2.25", "from": "a@example.com", "to": ["b@example.com"]})
+    hook = Webhook.model_validate({"url": "https://198.51.100.7:8443/hook"})
+    alerts = config.alerts.model_copy(update={"email": email, "webhook": hook})
+    config = config.model_copy(update={"alerts": alerts})
+    assert hosts(config) == ["192.0.2.1", "192.0.2.25", "198.51.100.7"]
+    assert "\nIPAddressAllow=192.0.2.25\nIPAddressAllow=198.51.100.7\n" in drop_in(config)
+    secret = Webhook.model_validate({"url": {"credential": "webhook-url"}})
+    config = config.model_copy(update={"alerts": alerts.model_copy(update={"webhook": secret})})
+    assert "\n#IPAddressDeny=any\n" in drop_in(config)
+    assert "alerts.webhook.url is a secret" in drop_in(config)
+    assert "\nLoadCredential=webhook-url:/etc/sealdrop/credentials/webhook-url\n" in drop_in(config)

@@ -1,6 +1,7 @@
 """What nobody meets by itself: documents that wait too long, certificates that end, audit files that stand still."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from documents import NOW, FakeClock, document
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import load
-from sealdrop.daemon.lookout import Lookout
+from sealdrop.daemon.lookout import Counted, Lookout
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.events import EventName
-from sealdrop.ledger.store import Ledger
+from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import DocumentId, Event, Hold
 from sealdrop.signapi.certificates import Role, Validity
 from unit_config import CONFIG
@@ -34,9 +35,11 @@ class Place:
         self.certificates: dict[str, tuple[Validity, ...]] = {}
         self.lookout = self.started()
 
-    def started(self) -> Lookout:
+    def started(self, counted: Counted | None = None) -> Lookout:
         """Return what a start, or a new configuration, begins with."""
-        return Lookout(self.config, self.ledger, self.troubles, lambda: self.certificates, self.clock, self.log)
+        return Lookout(
+            self.config, self.ledger, self.troubles, lambda: self.certificates, self.clock, self.log, counted
+        )
 
     def go(self, minutes: float) -> None:
         """Let time pass in small steps, the trail's files following."""
@@ -79,10 +82,44 @@ def test_a_document_that_waits_too_long_is_told_with_its_last_error(place: Place
 
 def test_documents_that_are_held_on_purpose_are_not_late(place: Place) -> None:
     """A folder's hours and quota keep documents waiting by its owner's own wish."""
-    place.ledger.add(document(hold=Hold.WINDOW), RECEIVED)
+    place.ledger.add(document(hold=Hold.WINDOW, due_at=NOW + timedelta(minutes=600)), RECEIVED)
+    _flushed(place)
+    place.go(599)
+    assert place.told() == []
+
+
+def test_what_is_let_go_of_has_an_hour_from_then(place: Place) -> None:
+    """A document that was dropped at noon and may be sent at ten in the evening is late at eleven, not at ten."""
+    opens = NOW + timedelta(minutes=600)
+    held = place.ledger.add(document(hold=Hold.WINDOW, due_at=opens), RECEIVED)
     _flushed(place)
     place.go(600)
+    (claimed,) = place.ledger.claim(held.state, now=place.clock.now(), limit=9, lease_s=60).documents
+    place.ledger.record(Step(claimed, replace(claimed, hold=None, lease=None, due_at=opens), None))
+    assert place.lookout.waits_since(held) == opens
+    place.go(59)
     assert place.told() == []
+    place.go(2)
+    assert [subject for subject, _ in place.told()] == ["folder invoices oldest document"]
+
+
+def test_a_folder_that_holds_documents_counts_from_the_start(place: Place) -> None:
+    """What was let go of before a restart is not known any more, so nothing counts from before it there."""
+    text = place.config.source.read_text() + "daily_quota = 5\n"
+    place.config.source.write_text(text)
+    place.config = load(place.config.source)
+    place.lookout = place.started()
+    assert place.lookout.waits_since(document(received_at=NOW - timedelta(days=3))) == NOW
+
+
+def test_a_new_configuration_does_not_begin_anew(place: Place) -> None:
+    """Reading the configuration every half hour does not keep a document from being late."""
+    place.ledger.add(document(), RECEIVED)
+    _flushed(place)
+    for _ in range(3):
+        place.go(21)
+        place.lookout = place.started(place.lookout.counted)
+    assert len(place.told()) == 1
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,17 @@ def test_a_new_run_forgets_the_troubles_of_the_last(ledger: Ledger) -> None:
     assert len(ledger.troubles()) == 1
 
 
+def test_what_nobody_looks_at_any_more_is_forgotten(ledger: Ledger) -> None:
+    """It is neither present nor in the ledger, and nothing says that it is well; what is not there is no matter."""
+    log = KeptLog()
+    troubles = Troubles("host", ledger, FakeClock(), log)
+    for subject in ("metrics", "disk"):
+        troubles.tell(subject, "no", EventName.METRICS_UNAVAILABLE)
+    troubles.forget(["metrics", "alerts by email"])
+    assert [each.subject for each in ledger.troubles()] == ["disk"] == [each.subject for each in troubles.present()]
+    assert [line["event"] for line in log.lines] == ["metrics_unavailable"] * 2
+
+
 def test_what_becomes_worse_is_told_anew(ledger: Ledger) -> None:
     """Another text is logged and kept, since the same moment; the same text is not told again."""
     clock, log = FakeClock(), KeptLog()

@@ -24,7 +24,7 @@ from sealdrop.metrics import exporter as exporting
 from sealdrop.metrics.exporter import Exporter
 from sealdrop.metrics.figures import LedgerFigures, Room, Rooms, Sources
 from sealdrop.metrics.meter import Meter
-from sealdrop.model import Event, Reason, State
+from sealdrop.model import Event, Hold, Reason, State
 from sealdrop.signapi.certificates import Role, Validity
 
 EVENT = Event("something_happened")
@@ -52,7 +52,12 @@ class Told:
 
     def __init__(self, tmp_path: Path) -> None:
         self.ledger: Callable[[], LedgerFigures] = lambda: LedgerFigures(
-            {"invoices": {State.DELIVERED: 7, State.SEALING: 0}}, {"invoices": NOW - timedelta(minutes=2)}, 40, 39
+            {"invoices": {State.DELIVERED: 7, State.SEALING: 0}},
+            {"invoices": NOW - timedelta(minutes=2)},
+            {("invoices", Hold.QUOTA): 12},
+            {"invoices": (30, 50)},
+            40,
+            39,
         )
         anchor = Validity(Role.ANCHOR, "CN=root", NOW + timedelta(days=9))
         self.certificates = {"main": (anchor, anchor, Validity(Role.CLIENT, "CN=client", NOW + timedelta(days=3)))}
@@ -148,6 +153,10 @@ def test_all_figures_are_handed_out(told: Told) -> None:
         figures = parsed(fetch(exporter.port))
     assert value(figures, "sealdrop_documents", folder="invoices", state="delivered") == 7
     assert value(figures, "sealdrop_oldest_waiting_document_seconds", folder="invoices") == 120
+    assert value(figures, "sealdrop_documents_held", folder="invoices", hold="quota") == 12
+    assert value(figures, "sealdrop_documents_held", folder="invoices", hold="window") == 0
+    assert value(figures, "sealdrop_quota", folder="invoices") == 50
+    assert value(figures, "sealdrop_quota_used", folder="invoices") == 30
     assert value(figures, "sealdrop_oldest_unclaimed_file_seconds", folder="invoices") == 12.5
     assert value(figures, "sealdrop_remote_out_of_reach", account="main", operation="create") == 1
     assert value(figures, "sealdrop_audit_records_total") == 40
@@ -260,6 +269,29 @@ def test_the_port_is_free_after_a_stop_and_the_counters_go_on(told: Told) -> Non
         until(lambda: second.port)
         figures = parsed(fetch(port))
     assert value(figures, "sealdrop_documents_received_total", folder="invoices") == 1
+
+
+def test_whoever_is_still_gathering_at_a_stop_does_not_take_the_port_afterwards(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stop that does not wait for a ledger that hangs has ended all handing out: the port is the next one's."""
+    monkeypatch.setattr(exporting, "STOP_S", 0.05)
+    hangs, looked, figures = threading.Event(), threading.Event(), told.ledger()
+
+    def ledger() -> LedgerFigures:
+        looked.set()
+        hangs.wait(PATIENCE_S)
+        return figures
+
+    told.ledger = ledger
+    first = told.exporter(listen="127.0.0.1:0")
+    first.start()
+    assert looked.wait(PATIENCE_S)
+    first.stop()
+    hangs.set()
+    first._thread.join(PATIENCE_S)
+    assert first.port is None
+    assert told.problems == []
 
 
 def test_who_says_nothing_is_sent_away(

@@ -10,7 +10,7 @@ from documents import NOW, document
 from sealdrop.config import Account, Config, SealLine, VisibleSeal, VisibleUnits
 from sealdrop.model import Inspection, PageArea, SealPlace, Stamp, Verdict
 from sealdrop.visible.picture import UnusablePicture
-from sealdrop.visible.settle import OffPage, picture_of, settle, texts_of, visible_problems
+from sealdrop.visible.settle import OffPage, picture_of, settle, texts_of, visible_faults
 
 A4 = PageArea(1, 0, 0, 595, 842)
 ACCOUNT = Account(
@@ -112,17 +112,17 @@ def test_an_image_of_another_size_is_not_sent(tmp_path: Path) -> None:
 def test_good_seals_are_no_problem(tmp_path: Path) -> None:
     """A folder without one, and one with a good one, have nothing said of them."""
     Image.new("RGB", (200, 60)).save(tmp_path / "seal.png")
-    assert visible_problems(_config(tmp_path, image=tmp_path / "seal.png", lines=[{"text": "{date}"}])) == []
+    assert list(visible_faults(_config(tmp_path, image=tmp_path / "seal.png", lines=[{"text": "{date}"}]))) == []
 
 
 def test_all_problems_are_told_with_their_places(tmp_path: Path) -> None:
     """Every fault of every line is named; an image that cannot be used is named alone."""
     lines = [{"text": "{nobody}"}, {"text": "x", "font": "Wingdings"}, {"text": "y", "y_px": 300}]
-    found = visible_problems(_config(tmp_path, width_mm=50, height_mm=20, lines=lines))
-    assert [problem.split(": ")[0] for problem in found] == [
-        "folders.seen.seal.visible.lines.0.text",
-        "folders.seen.seal.visible.lines.1.font",
-        "folders.seen.seal.visible.lines.2.y_px",
+    found = visible_faults(_config(tmp_path, width_mm=50, height_mm=20, lines=lines))
+    assert [(folder, key) for folder, key, _ in found] == [
+        ("seen", "lines.0.text"),
+        ("seen", "lines.1.font"),
+        ("seen", "lines.2.y_px"),
     ]
-    (missing,) = visible_problems(_config(tmp_path, image=tmp_path / "none.png", lines=lines))
-    assert missing.startswith("folders.seen.seal.visible.image: the image")
+    ((_, key, missing),) = visible_faults(_config(tmp_path, image=tmp_path / "none.png", lines=lines))
+    assert (key, missing[:9]) == ("image", "the image")
