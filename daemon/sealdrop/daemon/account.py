@@ -18,7 +18,7 @@ What goes wrong with one document, whatever it is, is recorded as that document'
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -46,7 +46,7 @@ CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the 
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
 CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
-SignCalls = dict[DocumentId, float]  # the documents for which sign was called, and when on the monotonic clock
+SignCalls = dict[DocumentId, "SignCall"]  # the documents for which sign was called
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
     {
@@ -57,6 +57,18 @@ SEALED = frozenset(
         RemoteStatus.ARCHIVE_MIGRATED,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SignCall:
+    """A sign call of this process: when it began, on the monotonic clock, and for how long it keeps another one away.
+
+    That is by the configuration that was in force then. By one that was read since, a call that took long may be
+    over sooner than it can have been.
+    """
+
+    began: float
+    again_after_s: float
 
 
 class AccountWorker:
@@ -345,8 +357,7 @@ class AccountWorker:
         waited_s = self._since_sign_call_s(document)
         if waited_s is None:
             self._sign_again(document)
-        elif waited_s < self._account.sign_again_after_s:
-            remaining_s = self._account.sign_again_after_s - waited_s
+        elif (remaining_s := self._sign_again_after_s(document) - waited_s) > 0:
             delay_s = min(self._poll_delay_s(document), max(remaining_s, self._account.poll_first_s))
             self._recorder.commit([self._recorder.later(document, delay_s)])
         elif document.sign_accepted:
@@ -377,20 +388,24 @@ class AccountWorker:
         # The wall clock may be set while a call is under way, and an hour that did not pass is no reason to call again.
         called = self._sign_calls.get(document.id)
         if called is not None:
-            return self._clock.monotonic() - called
+            return self._clock.monotonic() - called.began
         waited_s = (self._clock.now() - called_at) / timedelta(seconds=1)
         if waited_s < 0:  # the clock was wrong then, or is now: no more is known than that it was before this moment
             self._note_sign_call([document])
             return 0.0
         return waited_s
 
+    def _sign_again_after_s(self, document: Document) -> float:
+        called = self._sign_calls.get(document.id)
+        return max(self._account.sign_again_after_s, called.again_after_s if called is not None else 0.0)
+
     def _note_sign_call(self, documents: Sequence[Document]) -> None:
         """Remember when a sign call begins; what is so old that it decides nothing any more is forgotten."""
-        now = self._clock.monotonic()
-        longest_s = self._account.sign_again_after_s
-        for each in [each for each, called in list(self._sign_calls.items()) if now - called > longest_s]:
-            self._sign_calls.pop(each, None)
-        self._sign_calls.update((document.id, now) for document in documents)
+        now, again_after_s = self._clock.monotonic(), self._account.sign_again_after_s
+        for each, called in list(self._sign_calls.items()):
+            if now - called.began > max(called.again_after_s, again_after_s):
+                self._sign_calls.pop(each, None)
+        self._sign_calls.update((document.id, SignCall(now, again_after_s)) for document in documents)
 
     def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:

@@ -101,6 +101,11 @@ class Crew:
         """Return the names of the folders whose inbound workers have not ended."""
         return [worker.name for worker in self.inbound if not worker.join(0.0)]
 
+    def calling(self) -> set[str]:
+        """Return the names of the accounts that have workers which have not ended."""
+        workers = [worker for workers in self._waiting_for.values() for worker in workers]
+        return {account for pump, account, *_ in workers if account is not None and not pump.join(0.0)}
+
     def progress(self) -> list[Progress]:
         """Return what all workers, and all that is called by the clock, are at."""
         return [*(worker.progress for worker in self._workers()), *self._calls, self._beat]

@@ -109,6 +109,7 @@ class InboundWorker:
         self._found_empty: set[Path] = set()
         self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
+        self._configured = tuple(config.folders)
         self._standing = Standing(name, self._folder.inbound, spool, ledger, troubles, log)
         self._companions = Companions(self._folder, spool, self._standing)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
@@ -184,7 +185,7 @@ class InboundWorker:
             return 0.0
         self._check_folder()
         if not self._is_loaded:
-            self._standing.load(self.name, subfolders=self._folder.subfolders)
+            self._standing.load(subfolders=self._folder.subfolders, folders=self._configured)
             self._complaints.load()
             self._is_loaded = True
         why = self._room.lacks()

@@ -104,10 +104,11 @@ class Shifts:
             raise Fatal("the workers cannot be started: no more threads?") from error
 
     def _check_unfinished(self, config: Config) -> None:
-        """Pass if what may still be taken over by an earlier crew has its folder and account in the configuration.
+        """Pass if what an earlier crew may still take over, or send, has its folder and account in the configuration.
 
         Raises:
-            ConfigurationError: it would be taken over, and wait for ever.
+            ConfigurationError: it would be taken over, and wait for ever; or sent to one address, and asked for at
+                another one.
         """
         problems = []
         for crew in self._earlier:
@@ -119,6 +120,11 @@ class Shifts:
                     problems.append(f"folders.{name}: missing, but {hangs}")
                 elif account not in config.accounts:
                     problems.append(f"accounts.{account}: missing, but folder {name} needs it: {hangs}")
+            for name in sorted(crew.calling() & config.accounts.keys()):
+                address = crew.config.accounts[name].base_url
+                if config.accounts[name].base_url != address:
+                    hangs = f"a worker has not ended, and may still send documents to {address}; try again when it has"
+                    problems.append(f"accounts.{name}.base_url: changed, but {hangs}")
         if problems:
             raise ConfigurationError(str(config.source), problems)
 

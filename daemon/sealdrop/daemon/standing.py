@@ -5,13 +5,17 @@ nothing: a share may not be mounted yet, and whoever moved the file away may bri
 known, and is recognised wherever it comes up below inbound, by size, modification time and content. Device and inode
 numbers are no help: they change when a share is mounted anew, and are given to other files.
 
+An original whose folder is not in the configuration any more stands in another one's inbound if that one has got its
+place: somebody gave the folder another name. There it is recognised as well, but only if the inode number agrees, too:
+the same file may be dropped into two folders on purpose.
+
 An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
 
 Its companions are removed before it, so that none of them is left alone when we crash in between, and recognised in the
 same way until then: what was one document's sidecar must never become that of another, which has its name later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from sealdrop.daemon.troubles import Troubles
@@ -45,15 +49,15 @@ class Standing:
         self._known: dict[tuple[int, int], list[Document]] = {}
         self._known_companions: dict[tuple[int, int], list[Document]] = {}
 
-    def load(self, folder: str, *, subfolders: bool) -> None:
-        """Take up what the last run had taken over and perhaps not removed.
+    def load(self, *, subfolders: bool, folders: Collection[str]) -> None:
+        """Take up what was taken over before and perhaps not removed; ``folders`` are all that are configured.
 
         Raises:
             OSError: the folder cannot be listed.
         """
         self._known.clear()
         self._known_companions.clear()
-        for document in self._ledger.originals_standing(folder):
+        for document in self._ledger.originals_standing(self._name) + self._ledger.originals_orphaned(folders):
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
             document_id, companion = intake.document_of(aside.name)
@@ -155,9 +159,22 @@ class Standing:
             _, sha256 = hash_file(file)
         for document in beside:
             for each in document.companions:
-                if each.sha256 == sha256 and path.name.endswith(each.kind.suffix):
+                is_it = each.sha256 == sha256 and path.name.endswith(each.kind.suffix)
+                if is_it and self._is_of_here(document, each.identity, identity):
                     return document, each.kind
-        return next((document for document in alike if document.sha256 == sha256), None), None
+        for document in alike:
+            if document.sha256 == sha256 and self._is_of_here(document, document.identity, identity):
+                return document, None
+        return None, None
+
+    def _is_of_here(self, document: Document, known: FileIdentity, seen: FileIdentity) -> bool:
+        """Whether a file that is like one of the document's is its own: of another folder's, no copy is."""
+        if document.folder == self._name:
+            return True
+        if known != seen:
+            return False
+        # Whoever has the folder's place may have removed it since, and something new may have got its inode.
+        return any(each.id == document.id for each in self._ledger.originals_standing(document.folder))
 
     def _may_go(self, document: Document) -> bool:
         """Whether the document would be safe without this file."""

@@ -179,6 +179,17 @@ class LedgerReader:
         with self._database.reading() as connection:
             return tuple(to_document(row) for row in connection.execute(standing))
 
+    def originals_orphaned(self, folders: Collection[str]) -> tuple[Document, ...]:
+        """Return the documents of all but these folders whose originals are not known to be gone; normally none.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        orphaned = _documents().where(document.c.folder.not_in(folders), document.c.original_stands.is_(True))
+        with self._database.reading() as connection:
+            return tuple(to_document(row) for row in connection.execute(orphaned))
+
     def counts(self) -> Mapping[str, Mapping[State, int]]:
         """Return how many documents there are, for each folder and for each state that has any.
 

@@ -26,6 +26,7 @@ from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import read_records
 from sealdrop.config import load
 from sealdrop.daemon import shifts
+from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import ConfigurationError, Retryable
@@ -391,6 +392,55 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
         assert Counter(seal.sha256 for seal in sandbox.seals()) == Counter(
             sha256(unique(invoice, each)) for each in (1, 2, 3)
         )
+    assert leftovers(running.config) == []
+
+
+def test_an_address_is_not_changed_under_a_worker_that_may_still_send(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker hangs before its intent is on record: nothing is at SignAPI yet, and it is not to be asked elsewhere."""
+    real, hangs, goes_on = AccountWorker._stamp, threading.Event(), threading.Event()
+
+    def stamp(worker: AccountWorker, document: Document) -> Any:  # noqa: ANN401 - as the real one
+        hangs.set()
+        assert goes_on.wait(PATIENCE_S)
+        return real(worker, document)
+
+    monkeypatch.setattr(AccountWorker, "_stamp", stamp)
+    with running_service(directory) as (sandbox, running):
+        change(running, ("create_folders = true", "create_folders = true\ngrace_s = 0.2"))
+        assert reload(running)
+        drop(invoice, running.folder().inbound, "hangs.pdf")
+        assert hangs.wait(PATIENCE_S)
+        good = running.config.source.read_text()
+        change(running, ("https://localhost", "https://127.0.0.1"))
+        assert not reload(running)
+        assert "accounts.sandbox.base_url: changed, but a worker has not ended" in problems(running)[0]
+        running.config.source.write_text(good)
+        assert reload(running)
+        goes_on.set()
+        assert running.wait_until_over(1)[0].state is State.DELIVERED
+        assert len(sandbox.seals()) == 1
+
+
+def test_documents_go_their_way_when_their_folder_gets_another_account(directory: Path, invoice: bytes) -> None:
+    """What was dropped before is sealed by the account that it was dropped for, what comes after by the new one."""
+    delays = Delays(sign_s=1, archive_start_s=0.1, archive_s=0.1)
+    with running_service(directory, delays=delays) as (sandbox, running):
+        drop(unique(invoice, 1), running.folder().inbound, "before.pdf")
+        running.wait_for(lambda: any(each.state is State.SEALING for each in running.documents.values()))
+        text = running.config.source.read_text()
+        account = text[text.index("[accounts.sandbox]") : text.index("[folders.")]
+        other = account.replace("[accounts.sandbox]", "[accounts.other]")
+        change(running, ('account = "sandbox"', 'account = "other"'), more=f"\n{other}")
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "after.pdf")
+        assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
+        assert {each.name: each.account for each in running.documents.values()} == {
+            "before.pdf": "sandbox",
+            "after.pdf": "other",
+        }
+        assert len(sandbox.seals()) == 2
     assert leftovers(running.config) == []
 
 

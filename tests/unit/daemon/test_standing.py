@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,10 +35,10 @@ class Place:
         self.troubles = Troubles("host", ledger, FakeClock(), self.log)
         self.standing = self.started()
 
-    def started(self) -> Standing:
-        """Return what a new start knows."""
-        standing = Standing("invoices", self.inbound, self.spool, self.ledger, self.troubles, self.log)
-        standing.load("invoices", subfolders=True)
+    def started(self, name: str = "invoices", folders: Collection[str] = ("invoices",)) -> Standing:
+        """Return what a new start knows, of the folder that the place is by now."""
+        standing = Standing(name, self.inbound, self.spool, self.ledger, self.troubles, self.log)
+        standing.load(subfolders=True, folders=folders)
         return standing
 
     def taken_over(
@@ -98,6 +99,39 @@ def test_a_share_that_is_mounted_late_is_recognised(place: Place) -> None:
     assert len(place.ledger.originals_standing("invoices")) == 1
     away.rename(path)
     assert place.recognised(standing)
+
+
+def test_an_original_is_recognised_when_its_folder_has_another_name(place: Place) -> None:
+    """The folder's name was changed in the configuration while an original stood: it is not taken over once more."""
+    place.taken_over()
+    standing = place.started("bills", ["bills"])
+    assert place.recognised(standing)
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+
+
+def test_companions_are_recognised_when_their_folder_has_another_name(place: Place) -> None:
+    """A sidecar that stands beside such an original is removed with it, and becomes that of no other document."""
+    beside = place.inbound / "a.pdf.json"
+    beside.write_bytes(b"{}")
+    digest = Sha256(hashlib.sha256(b"{}").hexdigest())
+    place.taken_over(companions=(Companion(CompanionKind.SIDECAR, FileIdentity.of(beside.stat()), digest),))
+    standing = place.started("bills", ["bills"])
+    assert place.recognised(standing, "a.pdf.json")
+    assert place.recognised(standing)
+    assert list(place.inbound.iterdir()) == []
+
+
+def test_another_folders_original_is_not_mistaken_for_a_copy(place: Place) -> None:
+    """The same file, dropped into two folders, is two drops: while the first is there, and when it is gone."""
+    taken = place.taken_over()
+    path = place.inbound / "a.pdf"
+    shutil.copy2(path, place.inbound / "copy.pdf")
+    both, renamed = place.started("bills", ["bills", "invoices"]), place.started("bills", ["bills"])
+    assert not place.recognised(both)
+    assert not place.recognised(renamed, "copy.pdf")
+    place.ledger.original_removed([taken.id])
+    assert not place.recognised(renamed)
 
 
 @pytest.mark.parametrize("change", [{"device": 999}, {"inode": 999}, {"device": 999, "inode": 999}])
