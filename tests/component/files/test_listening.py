@@ -19,7 +19,7 @@ SUBJECT = "folder contracts events"
 
 
 def _worker(running: Running) -> InboundWorker:
-    return next(worker for worker in running.daemon._shifts.crew._inbound if worker.name == "contracts")
+    return next(worker for worker in running.daemon._shifts.crew.inbound if worker.name == "contracts")
 
 
 def _listener_threads(watching: Watch) -> list[threading.Thread]:
