@@ -5,7 +5,6 @@ beyond the line it stands in: the subject is one printable line, and the library
 """
 
 import smtplib
-import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
 from sealdrop.alerts.message import Message, shown
+from sealdrop.alerts.trust import verified
 from sealdrop.config import Email
 from sealdrop.errors import ConfigurationError, Retryable
 
@@ -54,18 +54,15 @@ class MailChannel:
         config = self._config
         port = config.port or PORTS[config.security]
         if config.security == "tls":
-            with smtplib.SMTP_SSL(config.host, port, timeout=config.timeout_s, context=self._context()) as server:
+            with smtplib.SMTP_SSL(
+                config.host, port, timeout=config.timeout_s, context=verified(config.ca_file)
+            ) as server:
                 yield server
             return
         with smtplib.SMTP(config.host, port, timeout=config.timeout_s) as server:
             if config.security == "starttls":
-                server.starttls(context=self._context())
+                server.starttls(context=verified(config.ca_file))
             yield server
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._config.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
     def _written(self, message: Message) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from disks import fill, mounted, read_only, service, share, small_disk, troubles, unmount, until
-from running import Running, drop, leftovers, sha256, unique
+from disks import fill, mounted, read_only, service, share, small_disk, troubles, unmount
+from running import Running, drop, leftovers, sha256, unique, until
 from sealdrop.durable import is_temporary
 from sealdrop.model import State
 from sealdrop.sandbox.server import Sandbox

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from command import sealdrop
-from disks import until
 from letterbox import PASSWORD, USER, Authority, hook_server, mail_server
-from running import QUICK, drop, quicken, running_daemon
+from running import QUICK, drop, quicken, running_daemon, until
 from sealdrop.alerts import teller
 from sealdrop.sandbox.faults import Operation, SealFault
 from sealdrop.sandbox.server import Sandbox

@@ -5,23 +5,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from command import sealdrop
-from disks import prepared, service, until
-from running import drop, leftovers, receipt_of, running_daemon, sha256
+from disks import prepared, service
+from running import drop, leftovers, receipt_of, running_daemon, sha256, until
 from sealdrop.model import State
 from sealdrop.sandbox.faults import Operation, SealFault
 
 ALL = (
     "folders.contracts",
-    "\n".join(
-        (
-            'duplicates = "deliver-again"',
-            'processed = "contracts/processed"',
-            'sidecar = "optional"',
-            'checksum = "optional"',
-            'outbound_name = "{date:%Y}/{stem} {short_id}"',
-            "keep_failed_days = 0.00002",
-        )
-    ),
+    """\
+duplicates = "deliver-again"
+processed = "contracts/processed"
+sidecar = "optional"
+checksum = "optional"
+outbound_name = "{date:%Y}/{stem} {short_id}"
+keep_failed_days = 0.00002""",
 )
 VISIBLE = (
     "folders.contracts.seal",
