@@ -1,7 +1,7 @@
 """The configuration: a TOML file, read into frozen values, every fault reported at once with its place.
 
 Relative paths are relative to the file. Secrets are never in the file: it only says where they are. Each key is
-explained in ``config.example.toml``.
+explained in ``config.example.toml``. (Long, because it is the list of all keys.)
 """
 
 import os

@@ -14,11 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 import sealdrop
-from disks import until
 from invariants import Drop, check, settled
 from machine import Machine, NoBoot, booted_or_skipped, layered
 from pages import sections
-from running import unique
+from running import unique, until
 from sealdrop.checks.unit import Reach, Unit, reach
 from sealdrop.config import Config, load
 from sealdrop.model import State

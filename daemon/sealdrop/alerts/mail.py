@@ -5,14 +5,15 @@ beyond the line it stands in: the subject is one printable line, and the library
 """
 
 import smtplib
-import ssl
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, make_msgid
 
 from sealdrop.alerts.message import Message, shown
+from sealdrop.alerts.trust import verified
 from sealdrop.config import Email
 from sealdrop.errors import ConfigurationError, Retryable
 
@@ -33,6 +34,7 @@ class MailChannel:
         Raises:
             Retryable: it took it for nobody.
         """
+        password = None
         try:
             password = self._config.password.read() if self._config.password is not None else None
             with self._connected() as server:
@@ -43,7 +45,8 @@ class MailChannel:
             raise Retryable("; ".join(error.problems)) from error
         except (smtplib.SMTPException, OSError, ValueError) as error:
             # ssl's errors are OSErrors; ValueError is what a password that is not ASCII makes of some servers' ways.
-            raise Retryable(f"mail server {self._config.host}: {_words(error)}") from None
+            secrets = _spellings(self._config.user or "", password or "")
+            raise Retryable(f"mail server {self._config.host}: {_words(error, secrets)}") from None
         return f"the mail server refuses {', '.join(sorted(refused))}" if refused else None
 
     @contextmanager
@@ -51,18 +54,15 @@ class MailChannel:
         config = self._config
         port = config.port or PORTS[config.security]
         if config.security == "tls":
-            with smtplib.SMTP_SSL(config.host, port, timeout=config.timeout_s, context=self._context()) as server:
+            with smtplib.SMTP_SSL(
+                config.host, port, timeout=config.timeout_s, context=verified(config.ca_file)
+            ) as server:
                 yield server
             return
         with smtplib.SMTP(config.host, port, timeout=config.timeout_s) as server:
             if config.security == "starttls":
-                server.starttls(context=self._context())
+                server.starttls(context=verified(config.ca_file))
             yield server
-
-    def _context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._config.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        return context
 
     def _written(self, message: Message) -> EmailMessage:
         mail = EmailMessage(policy=SMTP)
@@ -76,14 +76,25 @@ class MailChannel:
         return mail
 
 
-def _words(error: Exception) -> str:
-    """Return what went wrong, without the message, the password or anything else that was sent."""
+def _spellings(user: str, password: str) -> Sequence[str]:
+    """Return the password as it is, and as it is sent with a login (RFC 4616 and its forerunner), if there is one."""
+    sent = (f"\0{user}\0{password}".encode(), password.encode())
+    return (*(b64encode(each).decode().rstrip("=") for each in sent), password) if password else ()
+
+
+def _words(error: Exception, secrets: Sequence[str]) -> str:
+    """Return what went wrong, without the message, the password or anything else that was sent.
+
+    A server may repeat what it was sent: of its words, the ``secrets`` are left out.
+    """
     match error:
         case smtplib.SMTPRecipientsRefused():
             return f"it refuses {', '.join(sorted(error.recipients))}"
         case smtplib.SMTPResponseException():
             said = error.smtp_error
             text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+            for secret in secrets:
+                text = text.replace(secret, "***")
             return shown(f"{type(error).__name__}: {error.smtp_code} {text}")
         case OSError():
             return shown(f"{type(error).__name__}: {error.strerror or error}")

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from sealdrop import __version__
 from sealdrop.alerts.message import Message, shown
+from sealdrop.alerts.trust import verified
 from sealdrop.config import Webhook, is_protected
 from sealdrop.errors import ConfigurationError, Retryable
 from sealdrop.places import Secret
@@ -35,10 +36,10 @@ class WebhookChannel:
         """
         try:
             url, headers = self._address(), self._headers()
-            context = ssl.create_default_context(cafile=self._config.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
             with (
-                httpx.Client(verify=context, timeout=self._config.timeout_s, trust_env=False) as client,
+                httpx.Client(
+                    verify=verified(self._config.ca_file), timeout=self._config.timeout_s, trust_env=False
+                ) as client,
                 client.stream("POST", url, json=_body(message, self._config.format), headers=headers) as answer,
             ):
                 status = answer.status_code

@@ -7,7 +7,8 @@ systemd.exec(5) and systemd.resource-control(5), version 252, with its rules of 
 - What is empty (TemporaryFileSystem=, ProtectHome=tmpfs, PrivateTmp=) hides all below it but what is bound there.
 - Else the setting that names the nearest folder counts; of two that name the same one, the stricter.
 
-Not judged: a root of its own (RootDirectory=, RootImage=), and who the files belong to.
+Not judged: a root of its own (RootDirectory=, RootImage=), and who the files belong to. (Long, because
+the rules only mean something together.)
 """
 
 import ipaddress

@@ -1,7 +1,6 @@
 """``sealdrop audit``: the audit trail, shown and checked. Needs nothing but its files."""
 
 import json as json_text
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -12,11 +11,12 @@ import typer
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import TaskProgressColumn
 
 from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, audit_app
+from sealdrop.cli.bar import work_bar
 from sealdrop.cli.exits import Exit
 from sealdrop.config import load
 from sealdrop.daemon.startup import audit_folder, ledger_path
@@ -125,16 +125,7 @@ def trail_to_check(
 def checked(directory: Path, expected: Sequence[tuple[int, str]]) -> TrailReport:
     """Return the verdict on a trail; on a terminal, a bar on standard error shows how far the work is."""
     sizes = {path: path.stat().st_size for path in directory.glob("*.jsonl")}
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    with work_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("checking the audit trail", total=sum(sizes.values()))
         return verify_trail(directory, expect=expected, on_file=lambda path: bar.advance(task, sizes.get(path, 0)))
 

@@ -36,6 +36,25 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 180.0  # for all samples together, on a slow machine
 DEFAULT_DIR = Path("sealdrop-demo")
+# What a new directory's configuration has beyond the sandbox's: something to see in the sealed invoices.
+_VISIBLE = """
+# The seal is seen in the lower right corner of the first page.
+[folders.invoices.seal.visible]
+width_mm = 62
+height_mm = 14
+
+[[folders.invoices.seal.visible.lines]]
+text = "Sealed by {organisation}"
+font = "Helvetica_bold"
+x_px = 6
+y_px = 24
+
+[[folders.invoices.seal.visible.lines]]
+text = "{date:%d/%m/%Y} {time:%H:%M}, document {id}"
+font_size = 6
+x_px = 6
+y_px = 10
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +102,21 @@ def demo(
     whatever PDF you drop into the folders it names is sealed. The seals are real PAdES seals by a made-up authority.
     """
     need_sandbox()
+    from sealdrop.sandbox.configuration import FILE_NAME
     from sealdrop.sandbox.server import Sandbox
 
     console = Console(highlight=False, quiet=json)
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
+    is_new = not (directory / FILE_NAME).exists()
     with (
         (directory / "sealdrop.log").open("a", encoding="utf-8") as log_file,
         stop_signals() as stop,
         Sandbox.start(directory) as service,
     ):
+        if is_new:
+            with service.config_path.open("a", encoding="utf-8") as config_file:
+                config_file.write(_VISIBLE)
         logs.configure("json", "info", log_file)
         settings = load(service.config_path)
         story = Story()
@@ -128,6 +152,7 @@ def _introduce(service: "Sandbox", settings: Config, console: Console) -> None:
     console.print("sealdrop watches these folders:")
     for folder in settings.folders.values():
         archive = "archived" if folder.seal.archive else "not archived"
+        archive += ", a visible seal" if folder.seal.visible is not None else ""
         console.print(f"  [cyan]{escape(_near(folder.inbound))}[/cyan]  {folder.seal.level}, {archive}", soft_wrap=True)
     console.print()
 

@@ -19,6 +19,7 @@ from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import age, size, state_words
 from sealdrop.config import Config, load
+from sealdrop.daemon.figures import without_held
 from sealdrop.daemon.line import NEEDED_BY, Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import Held, LedgerReader
@@ -31,6 +32,7 @@ _CALL_WORDS: Mapping[Operation, str] = {
     Operation.STATUS: "asking SignAPI how far documents are",
 }
 
+_WIDE = 10_000  # columns: wider than any table
 _DOCUMENT = TypeAdapter(Document)
 _TROUBLE = TypeAdapter(Trouble)
 
@@ -93,12 +95,14 @@ def _waits_for_accounts(settings: Config, counts: Mapping[str, Mapping[State, in
 
 
 def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
+    now = datetime.now(UTC)
     counts = ledger.counts()
-    oldest = ledger.oldest_waiting()
+    # What is held on purpose must not hide what is not.
+    oldest = {**ledger.oldest_waiting(), **ledger.oldest_waiting(unheld_at=now)}
     head = ledger.audit_head()
     troubles = ledger.troubles()
-    held = ledger.held(datetime.now(UTC))
-    waits = _waits_for_accounts(settings, counts)
+    held = ledger.held(now)
+    waits = _waits_for_accounts(settings, without_held(counts, held))
     if as_json:
         content = {
             "folders": {
@@ -116,25 +120,45 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
         return
     for trouble in troubles:
         for line in _trouble_words(trouble, waits.get(trouble.subject)):
-            console.print(line, soft_wrap=True)
+            _say(console, line)
     if not counts:
         console.print("No document has been dropped yet.")
         return
+    console.print(_table(counts, console))
+    for each in held:
+        _say(console, _held_words(each, settings))
+    for folder, waiting in sorted(oldest.items()):
+        _say(console, f"[bold]{escape(folder)}[/bold]: {_waits(waiting, settings.service.zone())}")
+    if not oldest:
+        console.print("Nothing waits.")
+    console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
+
+
+def _say(console: Console, line: str) -> None:
+    """Print a line: whole where a program reads it, broken between words where a person does."""
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _table(counts: Mapping[str, Mapping[State, int]], console: Console) -> Table:
+    """Return how many documents are where: a column for each state, or a line where there is no room for columns."""
+    present = [state for state in State if any(states.get(state) for states in counts.values())]
     table = Table(title="Documents", title_justify="left", title_style="bold")
     table.add_column("folder")
-    present = [state for state in State if any(states.get(state) for states in counts.values())]
     for state in present:
         table.add_column(state.value, justify="right")
     for folder, states in sorted(counts.items()):
         table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
-    console.print(table)
-    for each in held:
-        console.print(_held_words(each, settings), soft_wrap=True)
-    for folder, waiting in sorted(oldest.items()):
-        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting, settings.service.zone())}", soft_wrap=True)
-    if not oldest:
-        console.print("Nothing waits.")
-    console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
+    if console.measure(table, options=console.options.update(max_width=_WIDE)).maximum <= console.width:
+        return table
+    table = Table(title="Documents", title_justify="left", title_style="bold")
+    table.add_column("folder", overflow="fold")
+    table.add_column("state")
+    table.add_column("", justify="right")
+    for folder, states in sorted(counts.items()):
+        for first, state in enumerate(each for each in present if states.get(each)):
+            table.add_row("" if first else escape(folder), state.value, str(states[state]))
+        table.add_section()
+    return table
 
 
 def _trouble_words(trouble: Trouble, waiting: _Waiting | None) -> Iterator[str]:

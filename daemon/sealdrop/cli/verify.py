@@ -14,7 +14,7 @@ from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.receipts import Against, disagreements
 from sealdrop.cli.verify_folder import verify_folder
-from sealdrop.config import load
+from sealdrop.config import Config, load
 from sealdrop.daemon.startup import audit_folder
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimits
@@ -66,6 +66,8 @@ def verify(
         if receipt is not None:
             raise typer.BadParameter("a folder's receipts stand beside its PDFs", param_hint="--receipt")
         settings = load(config) if config is not None else None
+        if settings is not None:
+            _refuse_originals(file, settings)
         against = Against(tuple(trust or ()), organisation, settings)
         where = trail or (audit_folder(settings) if settings is not None else None)
         raise typer.Exit(Exit.OK if verify_folder(file, against, where, as_json=json) else Exit.NO)
@@ -94,6 +96,17 @@ def verify(
     else:
         _show(file, receipt_path, known, report, found, console)
     raise typer.Exit(Exit.OK if good else Exit.NO)
+
+
+def _refuse_originals(folder: Path, settings: Config) -> None:
+    """Raise if what stands there is not sealed: each of them would be told of as if something were wrong."""
+    real = folder.resolve()
+    for name, each in settings.folders.items():
+        for place, path in each.places():
+            if place in ("inbound", "rejected", "processed") and path.resolve() in (real, *real.parents):
+                text = f"originals stand in the {place} folder of {name}, which bear no seal of ours: "
+                text += f"verify {each.outbound}; sealdrop audit show --digest finds an original in the audit trail"
+                raise typer.BadParameter(text, param_hint="FILE")
 
 
 def _show(

@@ -6,7 +6,6 @@ of each receipt; a document's size makes no difference.
 
 import json as json_text
 import os
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,10 +16,12 @@ from pathlib import Path
 from pydantic import JsonValue
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
-from sealdrop.audit.check import TrailReport, verify_trail
+from sealdrop.audit.check import TrailReport
 from sealdrop.audit.reading import TrailEntry, read_records
+from sealdrop.cli.audit import checked
+from sealdrop.cli.bar import work_bar
 from sealdrop.cli.receipts import Against, disagreements
 from sealdrop.config import Config
 from sealdrop.errors import Retryable, SealdropError
@@ -98,7 +99,7 @@ def verify_folder(folder: Path, against: Against, trail: Path | None, *, as_json
     _check_pdfs(folder, against, tally)
     report = None
     if trail is not None:
-        report = verify_trail(trail)
+        report = checked(trail, ())
         if not report.ok:
             text = f"the audit trail is not whole: {report.problem_count} problem(s), see sealdrop audit verify"
             tally.add(Kind.TRAIL_BROKEN, "", text)
@@ -118,7 +119,7 @@ def _check_pdfs(folder: Path, against: Against, tally: _Tally) -> None:
     workers = os.cpu_count() or 1
     readable = (folder.absolute(), *against.anchors())
     with (
-        _progress() as progress,
+        work_bar(MofNCompleteColumn()) as progress,
         Jail(workers, JailLimits(), readable=readable) as jail,
         ThreadPoolExecutor(workers) as pool,
     ):
@@ -276,11 +277,6 @@ def _place(known: _Known) -> tuple[str, str] | None:
 
 def _below(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def _as_json(folder: Path, tally: _Tally, report: TrailReport | None) -> dict[str, object]:

@@ -199,7 +199,9 @@ class AccountWorker:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
         seal = outward.asked_of(self._seal(document), document)
         # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
-        stamp = texts_of(document.stamp, document.updated_at) if document.stamp is not None else None
+        stamp = document.stamp
+        if stamp is not None:
+            stamp = texts_of(stamp, document.updated_at, self._config.service.zone())
         return outward.Submission(document.external_id, self._spool.original(document.id), seal, stamp)
 
     def _reconcile(self, document: Document) -> None:

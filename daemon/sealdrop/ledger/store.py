@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, delete, insert, select, update
 
 from sealdrop.clock import Clock
 from sealdrop.errors import LeaseLost, TrailBroken
@@ -210,11 +210,7 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be written now; they fall due when their lease ends.
             Fatal: it cannot be trusted.
         """
-        now = self._clock.now()
-        with self._database.writing() as connection:
-            for each in documents:
-                held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
-                connection.execute(held.values(lease=None, kept_until=now))
+        self._give_up(documents, document.c.kept_until)
 
     def release_leases(self, node: str) -> int:
         """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.
@@ -275,11 +271,13 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be written now; they fall due when their lease ends.
             Fatal: it cannot be trusted.
         """
-        now = self._clock.now()
+        self._give_up(documents, document.c.due_at)
+
+    def _give_up(self, documents: Collection[Document], due: Column[datetime]) -> None:
         with self._database.writing() as connection:
             for each in documents:
                 held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
-                connection.execute(held.values(lease=None, due_at=now))
+                connection.execute(held.values({document.c.lease: None, due: self._clock.now()}))
 
     def troubled(self, node: str, new: Trouble) -> None:
         """Keep a trouble of ``node``, in the place of what was known of the same subject.

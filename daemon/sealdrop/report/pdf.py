@@ -3,7 +3,8 @@
 The fonts are DejaVu Sans where the system has it (Debian's fonts-dejavu-core), else Vera, which comes with the library
 and has Western European letters only. What a font cannot write as it is meant (Chinese, Japanese, Korean; Arabic and
 Hebrew, which run from the right; emoji; control characters) is shown by its Unicode number, in angles, never left out
-and never replaced by something that looks alike: a name in evidence must not be taken for another.
+and never replaced by something that looks alike: a name in evidence must not be taken for another. (Long, because
+what each part of the page looks like is said once, here.)
 """
 
 import unicodedata

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from command import sealdrop
-from disks import until
-from running import QUICK, Running, drop, leftovers, quicken, receipt_of, running_daemon, stored, unique
+from running import QUICK, Running, drop, leftovers, quicken, receipt_of, running_daemon, stored, unique, until
 from sealdrop.model import Hold, State
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.server import Sandbox

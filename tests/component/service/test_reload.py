@@ -3,7 +3,6 @@
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from running import (
     running_service,
     sha256,
     unique,
+    until,
 )
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import read_records
@@ -49,16 +49,6 @@ sweep_s = 0.5
 level = "PAdES_BASELINE_B"
 archive = false
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_S * 20)):
-        if condition():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come to that")
 
 
 def change(running: Running, *pairs: tuple[str, str], more: str = "", **values: str) -> None:

@@ -11,8 +11,9 @@ from typing import BinaryIO
 
 import pytest
 
-from disks import leased, until
+from disks import leased
 from intakes import Intake, intake
+from running import until
 from sealdrop.daemon import inbound as module
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable

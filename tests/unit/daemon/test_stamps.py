@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -70,6 +71,19 @@ def test_what_is_sent_is_on_record_and_says_when(tmp_path: Path) -> None:
     kept = stage.get().stamp
     assert kept is not None
     assert kept == replace(sent, lines=kept.lines)
+
+
+def test_the_date_is_that_of_the_services_time_zone(tmp_path: Path) -> None:
+    """Two hours before midnight in UTC it is tomorrow in Auckland, whatever zone the computer is in."""
+    stage = SeenStage(tmp_path, WHITE)
+    config = stage.worker._config
+    service = config.service.model_copy(update={"time_zone": "Pacific/Auckland"})
+    stage.worker._config = config.model_copy(update={"service": service})
+    stage.add_seen()
+    stage.run()
+    assert [line.text for line in _sent(stage).lines] == [
+        f"{NOW.astimezone(ZoneInfo('Pacific/Auckland')):%Y-%m-%d %H:%M}"
+    ]
 
 
 def test_the_date_stays_however_often_it_is_sent(tmp_path: Path) -> None:

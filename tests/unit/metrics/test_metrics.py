@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from documents import NOW, FakeClock, document
-from running import PATIENCE_S
+from running import PATIENCE_S, until
 from sealdrop.config import Metrics
 from sealdrop.errors import Retryable
 from sealdrop.ledger.store import Step
@@ -99,16 +99,6 @@ def running(exporter: Exporter) -> Iterator[None]:
         yield
     finally:
         exporter.stop()
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Return once it holds."""
-    waiting = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.01)):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come to that")
 
 
 def fetch(port: int | None) -> str:
