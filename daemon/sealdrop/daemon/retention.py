@@ -104,11 +104,15 @@ class Retention:
             self._settle(expiring)
 
     def _is_shared(self, document: Document, root: Path) -> bool:
-        """Whether another document of the same content has the very same file kept, and its time is not over."""
-        if document.state is not State.DELIVERED:
-            return False  # the reasons beside it are its own
-        folders = [name for name, folder in self.config.folders.items() if folder.processed == root]
-        return self.ledger.is_kept_by_another(document, document.kept_name or document.name, folders)
+        """Whether another document of the same content has the very same file kept, and its time is not over.
+
+        A name in the rejected or failed folder is given anew only once it is free: the file is whose it was last.
+        """
+        if document.state is State.DELIVERED:
+            folders = [name for name, folder in self.config.folders.items() if folder.processed == root]
+            return self.ledger.is_kept_by_another(document, document.kept_name or document.name, folders)
+        folders = [name for name, folder in self.config.folders.items() if root in (folder.rejected, folder.failed)]
+        return self.ledger.is_given_to_a_later(document, document.published_name or document.name, folders)
 
     def _decide(self, document: Document, names: Sequence[str]) -> list[Document]:
         """Put it on record that the files are about to be removed, keeping the lease."""

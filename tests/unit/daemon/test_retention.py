@@ -349,6 +349,51 @@ def test_one_file_that_two_documents_have_goes_with_the_last(rooms: Rooms) -> No
     assert rooms.expired() == [["a.pdf"]]
 
 
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        (State.REJECTED, {}),
+        (State.FAILED, {}),
+        (State.FAILED, {"reason": Reason.SEALED_CONTENT_MISSING, "kept_until": None}),
+    ],
+)
+@pytest.mark.parametrize("reasons_come_back", [False, True])
+def test_a_file_dropped_again_outlasts_the_first_drops_days(
+    rooms: Rooms, state: State, changes: dict[str, object], reasons_come_back: bool
+) -> None:
+    """Dragged into inbound on the ninth day and given back under the same name: it stays for its own days, or for ever.
+
+    Even if the first drop's reasons are put beside it.
+    """
+    place = rooms.place / state
+    rooms.put(state, "a.pdf")
+    rooms.later(DAYS - 1)
+    firsts = {path: path.read_bytes() for path in place.iterdir()}
+    for path in firsts:
+        path.unlink()
+    rooms.put(state, "a.pdf", 2, **changes)
+    there = rooms.files(state)
+    assert there == ["a.pdf", "a.pdf.reason.json", "a.pdf.reason.txt"]
+    if reasons_come_back:
+        for path, content in firsts.items():
+            path.write_bytes(content)
+    rooms.later(2)
+    assert rooms.files(state) == there
+    assert rooms.expired() == []
+    rooms.later(DAYS)
+    assert rooms.files(state) == (there if changes or reasons_come_back else [])
+
+
+def test_an_original_without_its_reasons_stays(rooms: Rooms) -> None:
+    """Nothing says any more whose it is: somebody has taken it in hand."""
+    rooms.put(State.FAILED, "a.pdf")
+    for path in (rooms.place / "failed").glob("*.reason.*"):
+        path.unlink()
+    rooms.later(DAYS)
+    assert rooms.files("failed") == ["a.pdf"]
+    assert rooms.expired() == []
+
+
 def test_a_folder_that_is_away_is_tried_again_and_fills_no_log(rooms: Rooms) -> None:
     """Forty documents whose folder is gone: one warning, nothing taken for removed, and all go when it is back."""
     for number in range(40):
@@ -387,12 +432,14 @@ def test_looking_for_what_is_due_reads_an_index_alone(rooms: Rooms) -> None:
     claim = "SELECT id FROM document WHERE kept_until IS NOT NULL AND due_at IS NULL AND kept_until <= 5"
     held = "SELECT folder, hold, count(*), min(due_at) FROM document WHERE hold IS NOT NULL AND lease IS NULL"
     same = "SELECT id FROM document WHERE sha256 = 'x' AND folder IN ('a') AND kept_name = 'n' AND id != 'i'"
+    given = "SELECT id FROM document WHERE sha256 = 'x' AND folder IN ('a') AND published_name = 'n' AND last_seq > 5"
     engine = create_engine(f"sqlite:///{rooms.place / 'ledger.sqlite'}")
     with closing(engine.connect()) as connection:
         for query, index in (
             (f"{claim} ORDER BY kept_until LIMIT 32", "document_kept"),
             (f"{held} AND due_at > 5 GROUP BY folder, hold", "document_hold"),
             (same, "document_content"),
+            (f"{given} AND state IN ('rejected', 'failed')", "document_content"),
         ):
             plan = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))
             assert index in plan, plan
