@@ -16,6 +16,7 @@ from documents import FakeClock, verified
 from running import KeptLog, sha256
 from sealdrop.audit.chain import link
 from sealdrop.config import Config
+from sealdrop.daemon.clocktrust import SETTLE_S, STEADY_S, ClockTrust
 from sealdrop.daemon.crew import OUTLETS
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
@@ -50,10 +51,16 @@ class Rooms:
         """Make the folders."""
         for name in ("inbound", "outbound", "rejected", "failed", "processed", "spool"):
             (self.place / name).mkdir()
+        self.start()
         self.configure()
 
+    def start(self) -> None:
+        """Have the service start, with what the ledger has on record by then."""
+        self.trust = ClockTrust(self.clock, self.ledger.audit_head().at)
+        self.troubles = Troubles("host", self.ledger, self.clock, self.log)
+
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - whatever a folder may have
-        """Have the folder be configured so, and a new start."""
+        """Have the folder be configured so."""
         account = {
             "base_url": "https://signapi.example",
             "certificate": "c.p12",
@@ -69,14 +76,15 @@ class Rooms:
                 "folders": {"invoices": {"account": "main", **folder, **days, **changes}},
             }
         )
-        troubles = Troubles("host", self.ledger, self.clock, self.log)
         recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
         recorder.listen(lambda document, event: self.events.append((document, event)))
         outlets = {
-            ("invoices", state): Outlet("invoices", name, folder[name], self.place / "state", troubles, self.clock)
+            ("invoices", state): Outlet("invoices", name, folder[name], self.place / "state", self.troubles, self.clock)
             for state, name in OUTLETS.items()
         }
-        self.retention = Retention(self.config, self.ledger, recorder, outlets, self.clock, self.log)
+        self.retention = Retention(
+            self.config, self.ledger, recorder, outlets, self.troubles, self.trust, self.clock, self.log
+        )
 
     def put(self, state: State, name: str = "sub/deeper/a.pdf", number: int = 1, **changes: object) -> Document:
         """Have a document be over, its files in their folder for ten days from now."""
@@ -111,7 +119,7 @@ class Rooms:
 
     def turn(self) -> int:
         """Do what is due; return how many documents were."""
-        claimed = self.ledger.claim_kept(now=self.clock.now(), limit=32, lease_s=LEASE_S)
+        claimed = self.retention.claim()
         self.retention.work(claimed.documents)
         return len(claimed.documents)
 
@@ -392,6 +400,49 @@ def test_an_original_without_its_reasons_stays(rooms: Rooms) -> None:
     rooms.later(DAYS)
     assert rooms.files("failed") == ["a.pdf"]
     assert rooms.expired() == []
+
+
+def test_a_clock_that_jumps_forward_and_comes_back_removes_nothing(rooms: Rooms) -> None:
+    """Ten years for some hours: all is still there, and whoever looks is told why; then each goes on its own day."""
+    rooms.put(State.FAILED)
+    rooms.put(State.DELIVERED, "b.pdf", 2)
+    rooms.later(1)
+    rooms.clock.set_by_s = 3_650 * DAY_S
+    rooms.later(0.2)
+    assert [each.subject for each in rooms.troubles.present()] == ["retention"]
+    assert "2036-11-21" in rooms.troubles.present()[0].text
+    assert len(rooms.log.events("retention_held")) == 1
+    rooms.clock.set_by_s = 0.0
+    rooms.later(SETTLE_S / DAY_S)
+    assert rooms.troubles.present() == ()
+    rooms.later(DAYS - 1.3)
+    assert (rooms.files("processed"), rooms.expired()) == (["b.pdf"], [])
+    rooms.later(0.1)
+    assert (rooms.files("processed"), len(rooms.expired())) == ([], 2)
+
+
+def test_a_start_with_a_clock_far_ahead_removes_nothing_for_hours(rooms: Rooms) -> None:
+    """It may have been out of use for so long, or have a wrong clock: nobody can tell before the clock has run on."""
+    rooms.put(State.FAILED)
+    rooms.clock.go(3 * DAYS * DAY_S)
+    rooms.start()
+    rooms.configure()
+    rooms.later(STEADY_S / DAY_S - 0.001)
+    assert (rooms.expired(), len(rooms.troubles.present())) == ([], 1)
+    rooms.later(0.001)
+    assert (rooms.expired(), rooms.troubles.present()) == ([RETURNED], ())
+
+
+def test_a_start_waits_for_the_clock_to_be_set(rooms: Rooms) -> None:
+    """What is due at a start goes a quarter of an hour later, and nobody is told of that."""
+    rooms.clock.go(DAYS * DAY_S)
+    rooms.put(State.FAILED, kept_until=rooms.clock.now(), updated_at=rooms.clock.now() - timedelta(days=DAYS))
+    rooms.start()
+    rooms.configure()
+    rooms.later(SETTLE_S / DAY_S - 0.001)
+    assert (rooms.expired(), rooms.troubles.present()) == ([], ())
+    rooms.later(0.001)
+    assert rooms.expired() == [RETURNED]
 
 
 def test_a_folder_that_is_away_is_tried_again_and_fills_no_log(rooms: Rooms) -> None:
