@@ -64,6 +64,8 @@ class EventName(StrEnum):
     WATCH_UNAVAILABLE = "watch_unavailable"
     WATCH_AVAILABLE = "watch_available"
     CLOCK_SET = "clock_set"
+    RETENTION_HELD = "retention_held"
+    RETENTION_RESUMED = "retention_resumed"
     WORKER_TROUBLED = "worker_troubled"
     WORKER_STUCK = "worker_stuck"
     RELOAD_REFUSED = "reload_refused"

@@ -23,7 +23,7 @@ from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import one_line
-from sealdrop.daemon.retention import BATCH, LEASE_S, Retention
+from sealdrop.daemon.retention import Retention
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import Retryable
@@ -222,11 +222,20 @@ class Crew:
 
     def _make_retention_worker(self, outlets: dict[tuple[str, State], Outlet]) -> None:
         lasting = self._lasting
-        retention = Retention(self.config, lasting.ledger, lasting.recorder, outlets, lasting.clock, lasting.log)
+        retention = Retention(
+            self.config,
+            lasting.ledger,
+            lasting.recorder,
+            outlets,
+            lasting.troubles,
+            lasting.clock_trust,
+            lasting.clock,
+            lasting.log,
+        )
         self._pumps.append(
             Pump(
                 "retention",
-                claim=lambda: lasting.ledger.claim_kept(now=lasting.clock.now(), limit=BATCH, lease_s=LEASE_S),
+                claim=retention.claim,
                 give_up=lasting.ledger.give_up_kept,
                 work=retention.work,
                 clock=lasting.clock,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sealdrop.clock import Clock
 from sealdrop.daemon.account import SignCalls
+from sealdrop.daemon.clocktrust import ClockTrust
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
@@ -31,6 +32,7 @@ class Lasting:
     recorder: Recorder
     troubles: Troubles
     clock: Clock
+    clock_trust: ClockTrust
     meter: Meter
     rng: random.Random
     log: Log

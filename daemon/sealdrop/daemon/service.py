@@ -16,6 +16,7 @@ from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
 from sealdrop.daemon.attendance import Attendance
+from sealdrop.daemon.clocktrust import ClockTrust
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.figures import SinceStart, words
 from sealdrop.daemon.health import STOP_S as HEALTH_STOP_S
@@ -118,6 +119,7 @@ class Daemon:
             self._recorder,
             self._troubles,
             self._clock,
+            ClockTrust(self._clock, self._ledger.audit_head().at),  # before this run puts anything on record
             self._meter,
             random.Random(),  # noqa: S311 - scatters retries, guards nothing
             log,

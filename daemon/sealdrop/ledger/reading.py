@@ -272,6 +272,18 @@ class LedgerReader:
         others = _documents().where(*same, document.c.id != one.id, standing)
         return self._first(others.limit(1)) is not None
 
+    def is_given_to_a_later(self, one: Document, name: str, folders: Collection[str]) -> bool:
+        """Return whether a document of that content and these folders was given back as ``name`` after ``one`` was.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same = (document.c.sha256 == one.sha256, document.c.folder.in_(folders), document.c.published_name == name)
+        later = (document.c.state.in_((State.REJECTED, State.FAILED)), document.c.last_seq > one.last_seq)
+        standing = document.c.expired_at.is_(None) | document.c.kept_until.is_not(None)
+        return self._first(_documents().where(*same, *later, standing).limit(1)) is not None
+
     def troubles(self) -> tuple[Trouble, ...]:
         """Return what is wrong with the service's surroundings, as far as it could write that down; oldest first.
 

@@ -180,6 +180,16 @@ class Ledger(LedgerReader):
             claimed = {row.id: to_document(row) for row in connection.execute(claim)}
             return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
 
+    def next_expiry(self) -> datetime | None:
+        """Return when the files of the next document may be removed, None if all that stand are kept for ever.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.reading() as connection:
+            return connection.scalar(_NEXT_EXPIRY)
+
     def claim_kept(self, *, now: datetime, limit: int, lease_s: float) -> Claimed:
         """Return up to ``limit`` documents whose files may be removed by now, for the caller alone for ``lease_s``.
 
@@ -190,9 +200,7 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be used now; nothing was claimed.
             Fatal: it cannot be trusted.
         """
-        first = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
-        with self._database.reading() as connection:
-            next_at = connection.scalar(first)
+        next_at = self.next_expiry()
         if next_at is None or next_at > now:
             return Claimed((), next_at)
         with self._database.writing() as connection:
@@ -201,7 +209,7 @@ class Ledger(LedgerReader):
             lease = {"lease": secrets.token_hex(8), "kept_until": now + timedelta(seconds=lease_s)}
             held = update(document).where(document.c.id.in_(connection.scalars(due).all()))
             claimed = tuple(map(to_document, connection.execute(held.values(lease).returning(*DOCUMENT_COLUMNS))))
-            return Claimed(claimed, connection.scalar(first))
+            return Claimed(claimed, connection.scalar(_NEXT_EXPIRY))
 
     def give_up_kept(self, documents: Collection[Document]) -> None:
         """As `give_up_leases`, for what `claim_kept` gave.
@@ -361,6 +369,7 @@ class Ledger(LedgerReader):
 
 # Nothing but their files is left to see to; the partial index over what is kept for a time answers.
 _KEPT = (document.c.kept_until.is_not(None), document.c.due_at.is_(None))
+_NEXT_EXPIRY = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
 
 
 def _waiting(
