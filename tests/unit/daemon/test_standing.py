@@ -270,6 +270,15 @@ def test_a_companion_alone_is_known_while_its_document_is_not_known_to_be_gone(p
     assert place.ledger.originals_standing("invoices") == ()
 
 
+def test_a_name_with_no_room_for_its_companions_ending_keeps_no_original(place: Place) -> None:
+    """An original that was renamed so that no sidecar can stand beside it any more is removed all the same."""
+    _with_sidecar(place)
+    renamed = "b" * 249 + ".pdf"
+    (place.inbound / "a.pdf").rename(place.inbound / renamed)
+    assert place.recognised(place.started(), renamed)
+    assert list(place.inbound.iterdir()) == []
+
+
 def test_another_file_of_a_companions_name_stays(place: Place) -> None:
     """A sidecar that was put there since is another's: it is neither recognised nor removed."""
     taken = _with_sidecar(place)
