@@ -12,11 +12,14 @@ the same file may be dropped into two folders on purpose.
 An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
 
 Its companions are removed before it, so that none of them is left alone when we crash in between, and recognised in the
-same way until then: what was one document's sidecar must never become that of another, which has its name later.
+same way until then, but only where they go with it: under the name that it was taken over by, or beside itself. So what
+was one document's sidecar never becomes that of another, which has its name later; and one that was made from the same
+template, in the same instant, stays with the document that it was put beside.
 """
 
+import os
 from collections.abc import Collection, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
@@ -149,7 +152,7 @@ class Standing:
 
     def _find(self, path: Path, identity: FileIdentity) -> tuple[Document | None, CompanionKind | None]:
         """Return whose original, or which companion of whose, the file is."""
-        look = (identity.size_bytes, identity.mtime_ns)
+        look = _look(identity)
         alike, beside = self._known.get(look, ()), self._known_companions.get(look, ())
         if not alike and not beside:
             return None, None
@@ -159,7 +162,7 @@ class Standing:
             _, sha256 = hash_file(file)
         for document in beside:
             for each in document.companions:
-                is_it = each.sha256 == sha256 and path.name.endswith(each.kind.suffix)
+                is_it = each.sha256 == sha256 and self._goes_with(relative, document, each.kind)
                 if is_it and self._is_of_here(document, each.identity, identity):
                     return document, each.kind
         for document in alike:
@@ -176,6 +179,26 @@ class Standing:
         # Whoever has the folder's place may have removed it since, and something new may have got its inode.
         return any(each.id == document.id for each in self._ledger.originals_standing(document.folder))
 
+    def _goes_with(self, relative: PurePath, document: Document, kind: CompanionKind) -> bool:
+        """Whether a file stands where the document's companion stood, or beside the document's original."""
+        owner = relative.with_name(relative.name.removesuffix(kind.suffix))
+        if owner == relative:
+            return False
+        return owner == PurePath(document.name) or self._is_original(owner, document)
+
+    def _is_original(self, relative: PurePath, document: Document) -> bool:
+        """Whether the document's original stands there; one that cannot be read will be recognised when it can."""
+        try:
+            with folder_below(self._inbound, relative.parent) as folder:
+                seen = FileIdentity.of(os.stat(relative.name, dir_fd=folder, follow_symlinks=False))
+                if _look(seen) != _look(document.identity):
+                    return False
+                with open_regular(relative.name, folder=folder) as file:
+                    _, sha256 = hash_file(file)
+        except OSError:
+            return False
+        return sha256 == document.sha256
+
     def _may_go(self, document: Document) -> bool:
         """Whether the document would be safe without this file."""
         copy = self._spool.original(document.id)
@@ -185,11 +208,9 @@ class Standing:
         return known is not None and known.due_at is None
 
     def _keep(self, document: Document) -> None:
-        look = (document.identity.size_bytes, document.identity.mtime_ns)
-        self._known.setdefault(look, []).append(document)
+        self._known.setdefault(_look(document.identity), []).append(document)
         for each in document.companions:
-            look = (each.identity.size_bytes, each.identity.mtime_ns)
-            self._known_companions.setdefault(look, []).append(document)
+            self._known_companions.setdefault(_look(each.identity), []).append(document)
 
     def _forget(self, documents: Sequence[Document]) -> None:
         self._ledger.original_removed([document.id for document in documents])
@@ -220,8 +241,12 @@ class Standing:
             self._troubles.over(self._subject, event, folder=self._name, path=str(self._inbound))
 
 
+def _look(identity: FileIdentity) -> tuple[int, int]:
+    return identity.size_bytes, identity.mtime_ns
+
+
 def _drop(known: dict[tuple[int, int], list[Document]], identity: FileIdentity, document: Document) -> None:
-    look = (identity.size_bytes, identity.mtime_ns)
+    look = _look(identity)
     rest = [other for other in known.get(look, ()) if other.id != document.id]
     if rest:
         known[look] = rest

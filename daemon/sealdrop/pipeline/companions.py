@@ -7,6 +7,7 @@ Whether they are all right is judged twice by the same rules: while they stand i
 still be being written; and when the document is validated, from the copies in the spool, which is what counts.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,8 @@ def look_at(inbound: Path, path: Path, kind: CompanionKind) -> Seen | None:
         except FileNotFoundError:
             return None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # the document's own name leaves no room for the ending: there can be no such file
             return Seen(unfit=error.strerror or "it cannot be opened")
         try:
             opened = os.fstat(fd)

@@ -110,6 +110,17 @@ def test_what_cannot_be_taken_is_waited_for_as_long_as_it_stands(
     assert companions.look(path, seen, 1_000_000.0) == SETTLE
 
 
+@pytest.mark.parametrize("length", [247, 248, 250, 251, 255])
+def test_a_name_with_no_room_for_the_endings_has_no_companions(
+    tmp_path: Path, made: Callable[[str], Companions], length: int
+) -> None:
+    """Of a document whose name is so long that there can be no sidecar beside it, none is waited for without end."""
+    companions = made('sidecar = "optional"\nchecksum = "optional"')
+    path, seen = _dropped(tmp_path, "a" * (length - len(".pdf")) + ".pdf")
+    assert companions.look(path, seen, 0.0) == SETTLE
+    assert companions.look(path, seen, SETTLE) == Beside({})
+
+
 def test_a_checksum_that_does_not_agree_is_waited_for(tmp_path: Path, made: Callable[[str], Companions]) -> None:
     """Another copy is made only when something has changed, or when it has stood still for the incomplete time."""
     companions = made('checksum = "optional"')

@@ -304,6 +304,45 @@ def test_a_companion_alone_is_known_while_its_document_is_not_known_to_be_gone(p
     assert place.ledger.originals_standing("invoices") == ()
 
 
+def test_a_name_with_no_room_for_its_companions_ending_keeps_no_original(place: Place) -> None:
+    """An original that was renamed so that no sidecar can stand beside it any more is removed all the same."""
+    _with_sidecar(place)
+    renamed = "b" * 249 + ".pdf"
+    (place.inbound / "a.pdf").rename(place.inbound / renamed)
+    assert place.recognised(place.started(), renamed)
+    assert list(place.inbound.iterdir()) == []
+
+
+@pytest.mark.parametrize("beside", ["another document", "a copy of the document", "nothing"])
+def test_a_sidecar_of_the_same_template_stays_with_its_own_document(place: Place, beside: str) -> None:
+    """Same size, time and content as a stuck document's, beside another one: it is neither recognised nor removed."""
+    taken = _with_sidecar(place)
+    own, other = place.inbound / "a.pdf.json", place.inbound / "b.pdf.json"
+    other.write_bytes(own.read_bytes())
+    os.utime(other, ns=(own.stat().st_mtime_ns, own.stat().st_mtime_ns))
+    if beside != "nothing":
+        (place.inbound / "b.pdf").write_bytes(CONTENT.upper() if beside == "another document" else CONTENT)
+        modified_ns = taken.identity.mtime_ns + (beside != "another document")
+        os.utime(place.inbound / "b.pdf", ns=(modified_ns, modified_ns))
+    standing = place.started()
+    assert not place.recognised(standing, "b.pdf.json")
+    assert place.recognised(standing, "a.pdf.json")
+    assert other.exists()
+
+
+@pytest.mark.parametrize("place_for_it", ["b.pdf", "sub/a.pdf"])
+def test_a_companion_that_was_moved_with_its_document_is_still_its_own(place: Place, place_for_it: str) -> None:
+    """Under another name, or in a sub-folder, beside what is recognised as the original: removed with it."""
+    _with_sidecar(place)
+    (place.inbound / "sub").mkdir()
+    (place.inbound / "a.pdf").rename(place.inbound / place_for_it)
+    (place.inbound / "a.pdf.json").rename(place.inbound / f"{place_for_it}.json")
+    standing = place.started()
+    assert place.recognised(standing, f"{place_for_it}.json")
+    assert place.recognised(standing, place_for_it)
+    assert [path.name for path in place.inbound.rglob("*")] == ["sub"]
+
+
 def test_another_file_of_a_companions_name_stays(place: Place) -> None:
     """A sidecar that was put there since is another's: it is neither recognised nor removed."""
     taken = _with_sidecar(place)
