@@ -257,6 +257,8 @@ def show(
         shown = _print_json(entries, console) if json else show_entries(entries, console, times_in)
     if shown and not json:
         console.print(f"[dim]Times are {escape(zone)}.[/dim]")
+    elif not shown:
+        typer.echo(f"Nothing on record in {directory} fits.", err=True)
     raise typer.Exit(Exit.OK if shown else Exit.NO)
 
 
