@@ -96,6 +96,17 @@ def followed(path: Path) -> Path:
         return path
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a file is there; of one that may not be looked at nothing is said."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def programs() -> Sequence[Path]:
     """Return the folders that this program is made of: its own, and the Python's that it was made with."""
     return tuple(dict.fromkeys(Path(each) for each in (sys.prefix, sys.base_prefix)))

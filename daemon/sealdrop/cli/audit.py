@@ -248,8 +248,8 @@ def show(
         shown = _print_json(entries, console) if json else show_entries(entries, console, times_in)
     if shown and not json:
         console.print(f"[dim]Times are {escape(zone)}.[/dim]")
-    if not shown and not json:
-        Console(stderr=True).print(f"Nothing in the audit trail {directory} fits what was asked.", soft_wrap=True)
+    elif not shown:
+        typer.echo(f"Nothing on record in {directory} fits.", err=True)
     raise typer.Exit(Exit.OK if shown else Exit.NO)
 
 

@@ -80,7 +80,7 @@ def check(
         settings = _load(config)
     except ConfigurationError as error:
         findings = [
-            Finding.of(Condition.CONFIGURATION_FAULTY, "configuration", str(config), problem)
+            Finding.of(Condition.CONFIGURATION_FAULTY, "configuration", config.name, problem)
             for problem in error.problems
         ]
     else:

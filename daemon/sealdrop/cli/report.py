@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from sealdrop import __version__
 from sealdrop.audit.reading import read_records
-from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app, complain
 from sealdrop.cli.audit import DirOption, ZoneOption, checked, time_zone, trail_to_check, utc
 from sealdrop.cli.exits import Exit
 from sealdrop.config import NAME_PATTERN, load
@@ -185,7 +185,16 @@ def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
 
     Raises:
         BadParameter: its name is taken, and it is not to be replaced.
+        Exit: it cannot be written there, and that has been said.
     """
+    try:
+        return _placed(chunks, final, replace=replace)
+    except OSError as error:
+        complain(OSError(f"{final} cannot be written: {error.strerror}; --output says where else"))
+        raise typer.Exit(Exit.NO) from error
+
+
+def _placed(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
     digest = hashlib.sha256()
     with temporary_file(final.parent, mode=0o666) as (file, temporary):
         for chunk in chunks:
