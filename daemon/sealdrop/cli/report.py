@@ -196,7 +196,7 @@ def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
             temporary.replace(final)
         else:
             try:
-                publish(temporary, final)
+                publish(file, temporary, final)
             except FileExistsError as error:
                 raise typer.BadParameter(f"{final} is there already (--replace replaces it)") from error
     fsync_folder(final.parent)

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from running import (
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import read_records
 from sealdrop.config import load
-from sealdrop.daemon import shifts
+from sealdrop.daemon import shifts, stages
+from sealdrop.daemon.crew import Crew
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import ConfigurationError, Retryable
@@ -392,6 +394,43 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
             sha256(unique(invoice, each)) for each in (1, 2, 3)
         )
     assert leftovers(running.config) == []
+
+
+def test_a_document_whose_old_worker_hangs_is_not_published_twice(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share may hang for longer than any lease: nobody else writes the document meanwhile, not even elsewhere."""
+    real, hangs, goes_on = stages.deliver, threading.Event(), threading.Event()
+
+    def deliver(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401 - as the real one
+        if not hangs.is_set():
+            hangs.set()
+            assert goes_on.wait(PATIENCE_S)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stages, "deliver", deliver)
+    monkeypatch.setattr(stages, "LONGEST", timedelta(seconds=0.5))
+    monkeypatch.setitem(Crew._pump.__kwdefaults__, "lease_s", 3.0)
+    with running_service(directory) as (_, running):
+        change(running, ("create_folders = true", "create_folders = true\ngrace_s = 0.2"))
+        assert reload(running)
+        outbound = running.folder().outbound
+        drop(invoice, running.folder().inbound, "one.pdf")
+        assert hangs.wait(PATIENCE_S)
+        old = running.daemon._shifts.crew
+        moved = outbound.with_name("moved")
+        change(running, (f'outbound = "{outbound.relative_to(directory)}"', f'outbound = "{moved}"'))
+        assert reload(running)
+        ledger, clock = running.daemon._ledger, running.daemon._clock
+        until(lambda: ledger.any_due(State.VERIFIED, clock.now()))  # the lease is over
+        drop(unique(invoice, 2), running.folder("contracts").inbound, "beside.pdf")
+        running.wait_until_over(1)
+        assert list(moved.iterdir()) == []
+        goes_on.set()
+        running.wait_until_over(2)
+        until(lambda: not old.working())
+        published = [path for place in (outbound, moved) for path in place.rglob("*.pdf")]
+        assert [path.name for path in published] == ["one.pdf"]
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: bytes) -> None:
