@@ -262,7 +262,8 @@ class Crew:
     def _outlet(self, name: str, state: State) -> Outlet:
         place = OUTLETS[state]
         path = dict(self.config.folders[name].places())[place]
-        return Outlet(name, place, path, self.config.service.state_dir, self._lasting.troubles, self._lasting.clock)
+        lasting, state_dir = self._lasting, self.config.service.state_dir
+        return Outlet(name, place, path, state_dir, lasting.troubles, lasting.clock, lasting.mounts)
 
     def _inbound_worker(self, name: str) -> InboundWorker:
         lasting = self._lasting
@@ -279,6 +280,7 @@ class Crew:
             lasting.clock,
             lasting.log,
             lasting.broken,
+            lasting.mounts,
             is_free=partial(self._is_free, name),
         )
 

@@ -33,7 +33,7 @@ from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import ConfigurationError, Retryable
 from sealdrop.ledger.store import Step
 from sealdrop.model import Document, SealLevel, State
-from sealdrop.pipeline import intake
+from sealdrop.pipeline import intake, mounts
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
 from sealdrop.sandbox.service import Delays
@@ -431,6 +431,29 @@ def test_a_document_whose_old_worker_hangs_is_not_published_twice(
         until(lambda: not old.working())
         published = [path for place in (outbound, moved) for path in place.rglob("*.pdf")]
         assert [path.name for path in published] == ["one.pdf"]
+
+
+def test_a_share_that_is_away_is_missed_after_a_reload_too(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is written into the empty folder under a mount point because the configuration was read anew."""
+    real, table = mounts.MOUNTS.read_bytes(), tmp_path / "mountinfo"
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    table.write_bytes(real)
+    with running_service(directory) as (_, running):
+        outbound = running.folder().outbound
+        share = f"999 1 0:99 / {outbound.resolve()} rw - cifs //nas/out rw\n".encode()
+        table.write_bytes(real + share)
+        drop(unique(invoice, 1), running.folder().inbound, "a.pdf")
+        running.wait_until_over(1)
+        table.write_bytes(real)
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "b.pdf")
+        until(lambda: "not mounted any more" in troubles(running).get("folder invoices outbound", ""))
+        running.wait_for(lambda: any(each.state is State.VERIFIED for each in running.documents.values()))
+        assert sorted(path.name for path in outbound.iterdir()) == ["a.pdf", "a.pdf.receipt.json"]
+        table.write_bytes(real + share)
+        assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: bytes) -> None:
