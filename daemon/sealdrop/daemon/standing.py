@@ -48,12 +48,14 @@ class Standing:
     def load(self, folder: str, *, subfolders: bool) -> None:
         """Take up what the last run had taken over and perhaps not removed.
 
+        Also under the name of another folder: one may have been renamed, or two have changed places.
+
         Raises:
             OSError: the folder cannot be listed.
         """
         self._known.clear()
         self._known_companions.clear()
-        for document in self._ledger.originals_standing(folder):
+        for document in self._ledger.originals_standing(*{folder, *self._ledger.taken_from(self._inbound)}):
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
             document_id, companion = intake.document_of(aside.name)

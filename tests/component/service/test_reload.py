@@ -1,5 +1,6 @@
 """Reading the configuration anew while documents flow: nothing lost or doubled, all of it or nothing."""
 
+import errno
 import shutil
 import threading
 from collections import Counter
@@ -454,6 +455,29 @@ def test_a_share_that_is_away_is_missed_after_a_reload_too(
         assert sorted(path.name for path in outbound.iterdir()) == ["a.pdf", "a.pdf.receipt.json"]
         table.write_bytes(real + share)
         assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
+
+
+def test_a_folder_that_is_renamed_does_not_take_what_still_stands_again(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Originals that could not be removed are known by their inbound folder, whatever it is called by now."""
+
+    def stays(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "sticky")
+
+    monkeypatch.setattr(intake, "remove_original", stays)
+    with running_service(directory) as (sandbox, running):
+        drop(unique(invoice, 1), running.folder().inbound, "stands.pdf")
+        running.wait_until_over(1)
+        change(running, ("folders.invoices", "folders.bills"))
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "new.pdf")
+        running.wait_until_over(2)
+        assert sorted((each.name, each.folder) for each in running.documents.values()) == [
+            ("new.pdf", "bills"),
+            ("stands.pdf", "invoices"),
+        ]
+        assert len(sandbox.seals()) == 2
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: bytes) -> None:
