@@ -205,7 +205,7 @@ def _placed(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
             temporary.replace(final)
         else:
             try:
-                publish(temporary, final)
+                publish(file, temporary, final)
             except FileExistsError as error:
                 raise typer.BadParameter(f"{final} is there already (--replace replaces it)") from error
     fsync_folder(final.parent)

@@ -4,8 +4,10 @@ A worker that does not end in time when its configuration is replaced goes on by
 is in, writes down what became of it, and ends. Nothing waits for it but what must not be done twice at a time:
 
 - the documents that it holds, under its lease;
-- its inbound folder, if it takes files over, or its successor could take the same file;
-- its failed folder, if it gives documents back, or its successor could fetch a copy that is being cleared.
+- the documents of its folder in its states, if it writes them into outbound, rejected, failed or processed: a share may
+  hang for longer than any lease, and what is written when it answers again must not have been written by another
+  meanwhile, be it elsewhere;
+- its inbound folder, if it takes files over, or its successor could take the same file.
 """
 
 from collections.abc import Callable, Sequence
@@ -105,6 +107,11 @@ class Crew:
         """Return the names of the accounts that have workers which have not ended."""
         workers = [worker for workers in self._waiting_for.values() for worker in workers]
         return {account for pump, account, *_ in workers if account is not None and not pump.join(0.0)}
+
+    def writes(self, folder: str, states: Sequence[State]) -> bool:
+        """Return whether a worker that writes the folder's documents of one of these states has not ended."""
+        workers = (each for state in states for each in self._waiting_for.get(state, ()))
+        return any(for_folder == folder and not pump.join(0.0) for pump, _, for_folder, _ in workers)
 
     def progress(self) -> list[Progress]:
         """Return what all workers, and all that is called by the clock, are at."""
@@ -206,7 +213,6 @@ class Crew:
         for state, place in OUTLETS.items():
             if (name, state) not in outlets:
                 continue
-            closed_s = outlets[name, state].closed_s
             states: tuple[State, ...] = (state,)
             if state is State.VERIFIED and (name, State.DELIVERED) not in outlets:
                 # Some may be left from when originals were kept.
@@ -214,7 +220,7 @@ class Crew:
             if state is State.FAILED:
                 # Whoever gives failed documents back fetches them too: no copy is fetched while it is being cleared.
                 states = (state, State.RETRYING)
-                closed_s = partial(self._closed_after_earlier_s, f"{place} {name}", closed_s)
+            closed_s = partial(self._closed_after_earlier_s, name, states, outlets[name, state].closed_s)
             self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
         inbound = self._inbound_worker(name)
         self.inbound.append(inbound)
@@ -270,7 +276,8 @@ class Crew:
     def _outlet(self, name: str, state: State) -> Outlet:
         place = OUTLETS[state]
         path = dict(self.config.folders[name].places())[place]
-        return Outlet(name, place, path, self.config.service.state_dir, self._lasting.troubles, self._lasting.clock)
+        lasting, state_dir = self._lasting, self.config.service.state_dir
+        return Outlet(name, place, path, state_dir, lasting.troubles, lasting.clock, lasting.mounts)
 
     def _inbound_worker(self, name: str) -> InboundWorker:
         lasting = self._lasting
@@ -287,6 +294,7 @@ class Crew:
             lasting.clock,
             lasting.log,
             lasting.broken,
+            lasting.mounts,
             is_free=partial(self._is_free, name),
         )
 
@@ -305,9 +313,9 @@ class Crew:
                     return False
         return True
 
-    def _closed_after_earlier_s(self, name: str, closed_s: Callable[[], float]) -> float:
-        """Return for how long a worker must not begin, since an earlier one of its name goes on."""
-        if any(name in crew.working() for crew in self._going_on()):
+    def _closed_after_earlier_s(self, folder: str, states: Sequence[State], closed_s: Callable[[], float]) -> float:
+        """Return for how long a worker must not begin, since an earlier one of its folder and states goes on."""
+        if any(crew.writes(folder, states) for crew in self._going_on()):
             return PREDECESSOR_LOOK_S
         return closed_s()
 

@@ -7,7 +7,7 @@ because what comes first and what waits for what is decided here, and is best se
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -64,12 +64,14 @@ class InboundWorker:
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
+        mounts: MutableMapping[Path, Path],
         *,
         is_free: Callable[[], bool] = lambda: True,
     ) -> None:
         """Make ready to take files over.
 
-        Nothing is looked at until ``is_free`` says that no earlier worker may be taking files from the same folder.
+        ``mounts`` is what has been seen of mounts so far, see `Mount`. Nothing is looked at until ``is_free`` says that
+        no earlier worker may be taking files from the same folder.
         """
         self.name = name
         self._is_free = is_free
@@ -98,7 +100,7 @@ class InboundWorker:
         self._events_subject = f"folder {name} events"
         self._room = room
         self._without_room: set[Path] = set()
-        self._mount = Mount(self._folder.inbound)
+        self._mount = Mount(self._folder.inbound, mounts)
         self._complaints = Complaints(
             name, self._folder.inbound, self._folder.rejected, config.service.state_dir, troubles, clock, log
         )

@@ -16,7 +16,14 @@ from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.progress import Progress, waiting
-from sealdrop.daemon.startup import addresses, check_configuration, check_folders, check_same_service, check_waiting
+from sealdrop.daemon.startup import (
+    addresses,
+    check_configuration,
+    check_folders,
+    check_same_service,
+    check_waiting,
+    inbounds,
+)
 from sealdrop.errors import ConfigurationError, Fatal, Retryable
 
 JOIN_S = 0.1  # between two looks whether the service is to stop
@@ -88,7 +95,7 @@ class Shifts:
                 put_on_record()
                 new = Crew(means, self._lasting, self._earlier)
                 # Last: while the old crew may still go on, its addresses are those that a restart must keep to.
-                self._lasting.ledger.keep_addresses(addresses(means.config))
+                self._lasting.ledger.keep_places(addresses(means.config), inbounds(means.config))
             except BaseException:
                 self._begin(Crew(old.means, self._lasting, self._earlier))
                 raise

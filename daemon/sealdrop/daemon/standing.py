@@ -55,12 +55,16 @@ class Standing:
     def load(self, *, subfolders: bool, folders: Collection[str]) -> None:
         """Take up what was taken over before and perhaps not removed; ``folders`` are all that are configured.
 
+        Also under the name of another folder: one may have been renamed, or two have changed places.
+
         Raises:
             OSError: the folder cannot be listed.
         """
         self._known.clear()
         self._known_companions.clear()
-        for document in self._ledger.originals_standing(self._name) + self._ledger.originals_orphaned(folders):
+        names = {self._name, *self._ledger.taken_from(self._inbound)}
+        standing = self._ledger.originals_standing(*names) + self._ledger.originals_orphaned(folders)
+        for document in {each.id: each for each in standing}.values():
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
             document_id, companion = intake.document_of(aside.name)

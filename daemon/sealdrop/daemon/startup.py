@@ -118,6 +118,11 @@ def addresses(config: Config) -> dict[str, str]:
     return {name: account.base_url for name, account in config.accounts.items()}
 
 
+def inbounds(config: Config) -> dict[str, Path]:
+    """Return where each folder's documents are dropped."""
+    return {name: folder.inbound for name, folder in config.folders.items()}
+
+
 def check_same_service(config: Config, ledger: Ledger) -> None:
     """Pass if what was sent to SignAPI, by this run or an earlier one, will be asked for where it was sent to.
 

@@ -15,7 +15,18 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, address, chain, document, sent, tally, trouble
+from sealdrop.ledger.schema import (
+    ACTIVE,
+    DOCUMENT_COLUMNS,
+    FAILED,
+    address,
+    chain,
+    document,
+    inbound,
+    sent,
+    tally,
+    trouble,
+)
 from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
@@ -168,14 +179,25 @@ class LedgerReader:
         due = _documents().where(document.c.state == state, document.c.due_at.is_not(None), document.c.due_at <= now)
         return self._first(due.limit(1)) is not None
 
-    def originals_standing(self, folder: str) -> tuple[Document, ...]:
-        """Return the folder's documents whose originals are not known to be gone from inbound; normally few.
+    def taken_from(self, path: Path) -> frozenset[str]:
+        """Return the names of the folders whose documents were dropped at ``path``, or above or below it, if ever.
 
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        standing = _documents().where(document.c.folder == folder, document.c.original_stands.is_(True))
+        with self._database.reading() as connection:
+            known = [(row.folder, Path(row.path)) for row in connection.execute(select(inbound))]
+        return frozenset(name for name, at in known if at.is_relative_to(path) or path.is_relative_to(at))
+
+    def originals_standing(self, *folders: str) -> tuple[Document, ...]:
+        """Return the folders' documents whose originals are not known to be gone from inbound; normally few.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        standing = _documents().where(document.c.folder.in_(folders), document.c.original_stands.is_(True))
         with self._database.reading() as connection:
             return tuple(to_document(row) for row in connection.execute(standing))
 

@@ -320,6 +320,14 @@ address = Table(
     Column("base_url", Text, nullable=False),
 )
 
+# Where each folder's documents were dropped, now or earlier: what still stands there is not taken under another name.
+inbound = Table(
+    "inbound",
+    metadata,
+    Column("folder", String, primary_key=True),
+    Column("path", Text, primary_key=True),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
@@ -334,7 +342,7 @@ def _to_version_2(connection: Connection) -> None:
 def _to_version_3(connection: Connection) -> None:
     """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed.
 
-    It is known where each account's documents were sent.
+    It is known where each account's documents were sent, and where each folder's were dropped.
     """
     _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _add_columns(connection, "day_first_seq", table=chain)
@@ -342,6 +350,7 @@ def _to_version_3(connection: Connection) -> None:
         index.create(connection)
     sent.create(connection)
     address.create(connection)
+    inbound.create(connection)
 
 
 def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:

@@ -28,7 +28,7 @@ from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
 from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, outbox, trouble
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, inbound, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
 __all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
@@ -312,8 +312,10 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             connection.execute(gone)
 
-    def keep_addresses(self, addresses: Mapping[str, str]) -> None:
-        """Keep where the documents of each account are sent from now on; accounts that are not named stay as they are.
+    def keep_places(self, addresses: Mapping[str, str], inbounds: Mapping[str, Path]) -> None:
+        """Keep where the documents of each account are sent from now on, and where those of each folder are dropped.
+
+        Accounts that are not named stay as they are; what was an inbound folder once stays known as that.
 
         Raises:
             Retryable: the database cannot be written now; nothing was kept.
@@ -322,6 +324,10 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             connection.execute(delete(address).where(address.c.account.in_(addresses)))
             connection.execute(insert(address), [{"account": name, "base_url": url} for name, url in addresses.items()])
+            known = {(row.folder, row.path) for row in connection.execute(select(inbound))}
+            new = [(name, str(path)) for name, path in inbounds.items() if (name, str(path)) not in known]
+            if new:
+                connection.execute(insert(inbound), [{"folder": name, "path": path} for name, path in new])
 
     def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
         """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.

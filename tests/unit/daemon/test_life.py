@@ -407,7 +407,9 @@ class Life(RuleBasedStateMachine):
         account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, gate, self.clock, rng)
         jails = cast(Jails, OneJail(self.jail))
         outlets = {
-            ("invoices", state): Outlet("invoices", place, self.root / place, self.root / "state", troubles, self.clock)
+            ("invoices", state): Outlet(
+                "invoices", place, self.root / place, self.root / "state", troubles, self.clock, {}
+            )
             for state, place in OUTLETS.items()
         }
         local = LocalStages(

@@ -79,7 +79,9 @@ class Rooms:
         recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
         recorder.listen(lambda document, event: self.events.append((document, event)))
         outlets = {
-            ("invoices", state): Outlet("invoices", name, folder[name], self.place / "state", self.troubles, self.clock)
+            ("invoices", state): Outlet(
+                "invoices", name, folder[name], self.place / "state", self.troubles, self.clock, {}
+            )
             for state, name in OUTLETS.items()
         }
         self.retention = Retention(

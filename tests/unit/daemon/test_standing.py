@@ -42,13 +42,19 @@ class Place:
         return standing
 
     def taken_over(
-        self, name: str = "a.pdf", *, copied: bool = True, companions: tuple[Companion, ...] = ()
+        self,
+        name: str = "a.pdf",
+        *,
+        copied: bool = True,
+        companions: tuple[Companion, ...] = (),
+        folder: str = "invoices",
     ) -> Document:
         """Return a document whose original has just been copied and put on record."""
         path = self.inbound / name
         path.write_bytes(CONTENT)
         new = document(
             name=name,
+            folder=folder,
             identity=FileIdentity.of(path.stat()),
             size_bytes=len(CONTENT),
             sha256=Sha256(hashlib.sha256(CONTENT).hexdigest()),
@@ -71,6 +77,16 @@ def place(tmp_path: Path) -> Iterator[Place]:
     clock = FakeClock()
     with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as ledger:
         yield Place(tmp_path, ledger)
+
+
+@pytest.mark.parametrize(("dropped_at", "is_known"), [("in", True), ("in/sub", True), (".", True), ("other", False)])
+def test_what_another_folder_left_standing_is_recognised(place: Place, dropped_at: str, *, is_known: bool) -> None:
+    """A folder that took files from here and was renamed, or has changed places with this one, took this original."""
+    place.taken_over(folder="bills")
+    place.ledger.keep_places({"main": "https://a"}, {"bills": place.inbound.parent / dropped_at, "letters": Path("/x")})
+    place.ledger.keep_places({"main": "https://a"}, {"bills": Path("/elsewhere")})
+    assert place.recognised(place.started()) is is_known
+    assert (place.inbound / "a.pdf").exists() is not is_known
 
 
 def test_an_original_is_removed_and_forgotten(place: Place) -> None:

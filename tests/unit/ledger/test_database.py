@@ -257,6 +257,7 @@ def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, v
         execute(filled, f"DROP INDEX document_{index}")
     execute(filled, "DROP TABLE sent")
     execute(filled, "DROP TABLE address")
+    execute(filled, "DROP TABLE inbound")
     for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
         execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
     execute(filled, "ALTER TABLE audit_chain DROP COLUMN day_first_seq")
