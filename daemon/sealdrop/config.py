@@ -449,6 +449,7 @@ def is_protected(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # a part that is empty or too long is no host's
         usable = bool(parts.hostname) and parts.port != 0 and parts.username is None and not parts.fragment
     except ValueError:
         return False

@@ -250,11 +250,14 @@ class LedgerReader:
     def failed_after(self, seq: int, *, limit: int) -> tuple[Document, ...]:
         """Return the documents that failed and were given back, with a newest record past ``seq``, in that order.
 
+        None whose newest record is that its files were removed: it failed long before that.
+
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        query = _documents().where(FAILED, document.c.last_seq > seq).order_by(document.c.last_seq).limit(limit)
+        query = _documents().where(FAILED, document.c.last_seq > seq, document.c.expired_at.is_(None))
+        query = query.order_by(document.c.last_seq).limit(limit)
         with self._database.reading() as connection:
             return tuple(to_document(row) for row in connection.execute(query))
 

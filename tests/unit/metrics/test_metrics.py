@@ -136,6 +136,22 @@ def test_steps_are_counted() -> None:
     assert value(figures, "sealdrop_remote_call_duration_seconds_count", **call) == 1
 
 
+def test_the_first_failure_of_a_kind_is_an_increase() -> None:
+    """Whatever a document may fail for is there at zero before it does; what was counted already stays."""
+    meter = Meter()
+    meter.expect(["invoices"])
+    before = parsed(generate_latest(meter.registry).decode())
+    for reason in (Reason.SEAL_FAILED, Reason.SEAL_LEVEL, Reason.SEALED_CONTENT_MISSING):
+        labels = {"folder": "invoices", "outcome": "failed", "reason": reason.value}
+        assert value(before, "sealdrop_documents_finished_total", **labels) == 0
+        meter.recorded(Step(document(state=State.SEALING), document(state=State.FAILED, reason=reason), EVENT))
+        meter.expect(["invoices", "contracts"])
+        after = parsed(generate_latest(meter.registry).decode())
+        assert value(after, "sealdrop_documents_finished_total", **labels) == 1
+    assert value(before, "sealdrop_documents_received_total", folder="invoices") == 0
+    assert value(after, "sealdrop_documents_received_total", folder="contracts") == 0
+
+
 def test_all_figures_are_handed_out(told: Told) -> None:
     """What is looked up is there with its labels; a place that is gone is left out; nothing is told twice."""
     with running(exporter := told.exporter(listen="127.0.0.1:0")):
