@@ -143,9 +143,15 @@ class AccountWorker:
         """Put the intent to create a request on record, keeping the lease."""
         external_id = document.external_id or self._identifier(document)
         fields = self._named(document) | {"external_id": external_id}
-        event = EventName.SUBMISSION_INTENDED
-        stamp = self._stamp(document)
-        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id, stamp=stamp)
+        step = self._recorder.move(
+            document,
+            State.SUBMITTING,
+            EventName.SUBMISSION_INTENDED,
+            fields,
+            external_id=external_id,
+            stamp=self._stamp(document),
+            stamp_known=True,
+        )
         return self._held(step, document)
 
     def _stamp(self, document: Document) -> Stamp | None:
@@ -161,6 +167,11 @@ class AccountWorker:
         except UnusablePicture:
             return document.stamp  # what is wrong with the image is told when it is to be sent
         return settled if isinstance(settled, Stamp) else document.stamp
+
+    def _is_unmeasured(self, document: Document) -> bool:
+        """Whether the folder wants a visible seal for which an older sealdrop did not measure the page."""
+        is_measured = document.inspection is not None and document.inspection.seal_page is not None
+        return not (document.stamp_known or is_measured) and self._seal(document).visible is not None
 
     def _held(self, step: Step, document: Document) -> Step:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
@@ -215,6 +226,10 @@ class AccountWorker:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
             missing = Reason.SEALED_CONTENT_MISSING
             self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        elif self._is_unmeasured(document):
+            # An invisible seal is not what its folder wants. Nothing was sealed: dropped again, it is validated anew.
+            detail = "nobody has measured its page for a visible seal (an older sealdrop took it); drop it again"
+            self._recorder.commit([self._recorder.give_up(document, State.FAILED, Reason.SEAL_FAILED, detail)])
         elif (until := self._gate.shut_until(document)) is not None:
             self._recorder.commit([self._gate.wait(document, until)])
         elif is_newest:

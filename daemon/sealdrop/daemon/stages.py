@@ -135,12 +135,12 @@ class LocalStages:
             case duplicates.DeliverAgain() as again:
                 changes = again.taken_from()
             case None:
-                changes = dict[str, Any]()
+                changes = dict[str, Any](stamp_known=True)
         try:
             report = self._inspect(document)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
-        stamp = None if changes else self._stamp(document, report)
+        stamp = None if "duplicate_of" in changes else self._stamp(document, report)
         unfit = self._unfit_by_report(document, report) or (stamp if isinstance(stamp, Finding) else None)
         if unfit is not None:
             return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail, inspection=report)

@@ -12,7 +12,19 @@ from documents import NOW
 from sealdrop.config import SealLine, VisibleSeal
 from sealdrop.errors import OutcomeUnknown
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, Inspection, PageArea, SealPlace, Stamp, StampLine, Verdict
+from sealdrop.model import (
+    Document,
+    Event,
+    ExternalId,
+    Inspection,
+    PageArea,
+    Reason,
+    SealPlace,
+    Stamp,
+    StampLine,
+    State,
+    Verdict,
+)
 from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 A4 = PageArea(1, 0, 0, 595, 842)
@@ -133,3 +145,23 @@ def test_an_image_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     stage.add_seen()
     stage.run()
     assert _sent(stage) == OLD
+
+
+@pytest.mark.parametrize("visible", [WHITE, None])
+def test_what_an_older_sealdrop_was_about_to_send_gets_no_other_seal_than_its_folder_wants(
+    tmp_path: Path, visible: VisibleSeal | None
+) -> None:
+    """Unknown to the service, never measured: it fails before anything is sent, unless an invisible seal will do."""
+    stage = SeenStage(tmp_path, visible)
+    document = stage.add_seen(area=None, stamp=None)
+    external_id = ExternalId(f"{document.id}-1")
+    after = replace(document, state=State.SUBMITTING, external_id=external_id, stamp_known=False)
+    stage.ledger.record(Step(document, after, Event("submission_intended")))
+    stage.run()
+    left = stage.get()
+    if visible is None:
+        assert stage.attentive.stamps == [None]
+        assert left.stamp_known
+    else:
+        assert stage.attentive.stamps == []
+        assert (left.state, left.reason) == (State.FAILED, Reason.SEAL_FAILED)
