@@ -128,20 +128,25 @@ def report(
             if counts.count(story):
                 found.add(story)
         page_path, pdf_path, table_path = paths
-        table = encoded(found.rows(), DOCUMENT_COLUMNS, Format.CSV, kind="documents", mark=True)
-        sha256 = _place(table, table_path, replace=replace)
+
+        def table() -> Iterator[bytes]:
+            return encoded(found.rows(), DOCUMENT_COLUMNS, Format.CSV, kind="documents", mark=True)
+
         made = Report(
             figures=counts.figures(turns),
             trail=verdict,
             compared=bool(expected),
-            annex=Annex(table_path.name, sha256, len(found)),
+            annex=Annex(table_path.name, _sha256(table()), len(found)),
             made_at=datetime.now(UTC),
             host=socket.gethostname(),
             version=__version__,
             language=language,
         )
-    _place([to_html(made)], page_path, replace=replace)
-    _place([to_pdf(made)], pdf_path, replace=replace)
+        # All that can fail before anything is written: what is there would be in the way of the next try.
+        page, pdf = to_html(made), to_pdf(made)
+        _place(table(), table_path, replace=replace)
+        _place([page], page_path, replace=replace)
+        _place([pdf], pdf_path, replace=replace)
     console = Console(highlight=False)
     if not verdict.ok:
         console.print("[red]The audit trail is NOT whole[/red]: run `sealdrop audit verify`.", soft_wrap=True)
@@ -180,25 +185,30 @@ def _write(chunks: Iterator[bytes], output: Path | None, *, replace: bool) -> No
         _place(chunks, output, replace=replace)
 
 
-def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
-    """Write a file, durably and as a whole or not at all; return its SHA-256.
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
+    """Write a file, durably and as a whole or not at all.
 
     Raises:
         BadParameter: its name is taken, and it is not to be replaced.
         Exit: it cannot be written there, and that has been said.
     """
     try:
-        return _placed(chunks, final, replace=replace)
+        _write(chunks, final, replace=replace)
     except OSError as error:
         complain(OSError(f"{final} cannot be written: {error.strerror}; --output says where else"))
         raise typer.Exit(Exit.NO) from error
 
 
-def _placed(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
-    digest = hashlib.sha256()
+def _write(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
     with temporary_file(final.parent, mode=0o666) as (file, temporary):
         for chunk in chunks:
-            digest.update(chunk)
             file.write(chunk)
         flush(file)
         if replace:
@@ -209,4 +219,3 @@ def _placed(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
             except FileExistsError as error:
                 raise typer.BadParameter(f"{final} is there already (--replace replaces it)") from error
     fsync_folder(final.parent)
-    return digest.hexdigest()

@@ -345,8 +345,8 @@ def _to_version_2(connection: Connection) -> None:
 def _to_version_3(connection: Connection) -> None:
     """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed.
 
-    It is known where each account's documents were sent, where each folder's were dropped, and how their seals look. What
-    was validated and not sent is validated anew: its page was not measured for a visible seal.
+    It is known where each account's documents were sent, where each folder's were dropped, and how their seals look.
+    What was validated and not sent is validated anew: its page was not measured for a visible seal.
     """
     columns = ("companions", "stamp", "stamp_known", "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _add_columns(connection, *columns)

@@ -65,7 +65,7 @@ def test_a_newer_program_brings_an_older_ledger_forward(config: Config) -> None:
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in columns),
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in ("companions", "stamp", "stamp_known")),
         "ALTER TABLE audit_chain DROP COLUMN day_first_seq",
-        "DROP TABLE sent",
+        *(f"DROP TABLE {table}" for table in ("sent", "address", "inbound")),
         "DROP TABLE trouble",
         "UPDATE schema_version SET version = 1",
     )
