@@ -200,13 +200,13 @@ def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
         Exit: it cannot be written there, and that has been said.
     """
     try:
-        _write(chunks, final, replace=replace)
+        _put(chunks, final, replace=replace)
     except OSError as error:
         complain(OSError(f"{final} cannot be written: {error.strerror}; --output says where else"))
         raise typer.Exit(Exit.NO) from error
 
 
-def _write(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
+def _put(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
     with temporary_file(final.parent, mode=0o666) as (file, temporary):
         for chunk in chunks:
             file.write(chunk)
