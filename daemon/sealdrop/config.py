@@ -480,6 +480,10 @@ class Config(Table):
         """Return the account that seals for ``folder``."""
         return self.accounts[self.folders[folder].account]
 
+    def overlaps(self) -> list[str]:
+        """Return which folders are inside others that they must not be inside, wherever links lead by now."""
+        return list(_overlaps(self.folders, self.service.state_dir, os.path.realpath))
+
     def largest_document_bytes(self, account: str) -> int:
         """Return the size limit of the folder that takes the largest documents for ``account``."""
         limits_mib = [folder.validation.max_mib for folder in self.folders.values() if folder.account == account]

@@ -19,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol
 
+from sealdrop import pace
 from sealdrop.errors import Retryable
 from sealdrop.model import Sha256
 
@@ -196,11 +197,13 @@ def copy_hashed(source: Readable, target: BinaryIO, *, check: Callable[[], None]
     """Copy the rest of ``source`` to the new file ``target`` in constant memory; return its bytes and their SHA-256.
 
     Blocks that hold nothing but zeros become holes: a file that claims gigabytes and holds nothing takes no room.
-    ``check`` is called now and then, before more is written; what it raises ends the copy.
+    ``check`` is called now and then, before more is written; what it raises ends the copy. Each chunk is a sign of
+    life: a share that is slow is none that hangs.
     """
     digest = hashlib.sha256()
     size = checked = 0
     while chunk := source.read(CHUNK_BYTES):
+        pace.step()
         digest.update(chunk)
         if chunk == _ZEROS[: len(chunk)]:
             target.seek(len(chunk), os.SEEK_CUR)

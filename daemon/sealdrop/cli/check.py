@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,17 +16,14 @@ from rich.table import Table
 
 from sealdrop.checks import eyes
 from sealdrop.checks.findings import Condition, Finding, Mark
-from sealdrop.checks.surroundings import within
+from sealdrop.checks.surroundings import load_in_time
 from sealdrop.checks.survey import Survey, Tell, Wanted
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.check_alerts import check_alerts
 from sealdrop.cli.check_unit import check_unit
 from sealdrop.cli.exits import Exit
 from sealdrop.clock import SystemClock
-from sealdrop.config import Config, load
 from sealdrop.errors import ConfigurationError
-
-LOAD_S = 5.0  # to follow the links of all folders; longer means that one of them hangs
 
 _MARKS = {
     Mark.OK: "[green]✓[/green]",
@@ -72,12 +68,12 @@ def check(
     if unit and alerts:
         raise typer.BadParameter("give one of --unit and --alerts")
     if unit:
-        raise typer.Exit(check_unit(_load(config), offline=offline, json=json))
+        raise typer.Exit(check_unit(load_in_time(config), offline=offline, json=json))
     if alerts:
-        raise typer.Exit(check_alerts(_load(config), json=json))
+        raise typer.Exit(check_alerts(load_in_time(config), json=json))
     wanted = Wanted(offline=offline, audit=audit, user=_user(user))
     try:
-        settings = _load(config)
+        settings = load_in_time(config)
     except ConfigurationError as error:
         findings = [
             Finding.of(Condition.CONFIGURATION_FAULTY, "configuration", config.name, problem)
@@ -105,14 +101,6 @@ def _user(name: str | None) -> eyes.User | None:
     if os.geteuid() not in (0, user.uid):
         raise typer.BadParameter("only root can look with another user's rights", param_hint="--user")
     return user
-
-
-def _load(path: Path) -> Config:
-    """Return the configuration; if one of its folders hangs, without having followed where they lead."""
-    try:
-        return within(LOAD_S, lambda: load(path))
-    except TimeoutError:
-        return load(path, follow_links=False)
 
 
 @contextmanager

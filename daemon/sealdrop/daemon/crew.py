@@ -304,12 +304,12 @@ class Crew:
         return self._earlier
 
     def _is_free(self, name: str) -> bool:
-        """Whether no earlier worker may still be taking a file over from the folder, or for it."""
+        """Whether no earlier worker may still be taking a file over from the folder."""
         inbound = self.config.folders[name].inbound
         for crew in self._going_on():
             for worker in crew.taking_over():
                 other = crew.config.folders[worker].inbound
-                if worker == name or inbound.is_relative_to(other) or other.is_relative_to(inbound):
+                if inbound.is_relative_to(other) or other.is_relative_to(inbound):
                     return False
         return True
 

@@ -113,9 +113,12 @@ class Shifts:
     def _check_unfinished(self, config: Config) -> None:
         """Pass if what an earlier crew may still take over, or send, has its folder and account in the configuration.
 
+        And if that folder is where it was: two workers of one name must not write one list of notices, nor tell of one
+        folder that it does not answer and that it does.
+
         Raises:
             ConfigurationError: it would be taken over, and wait for ever; or sent to one address, and asked for at
-                another one.
+                another one; or two would be at work under one name.
         """
         problems = []
         for crew in self._earlier:
@@ -125,6 +128,11 @@ class Shifts:
                 account = crew.config.folders[name].account
                 if name not in config.folders:
                     problems.append(f"folders.{name}: missing, but {hangs}")
+                elif config.folders[name].inbound != inbound:
+                    problems.append(
+                        f"folders.{name}.inbound: changed, but {hangs}; or restart the service, or give the new path a "
+                        "folder of its own"
+                    )
                 elif account not in config.accounts:
                     problems.append(f"accounts.{account}: missing, but folder {name} needs it: {hangs}")
             for name in sorted(crew.calling() & config.accounts.keys()):

@@ -19,7 +19,7 @@ from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.retention import kept_days
-from sealdrop.daemon.troubles import Troubles
+from sealdrop.daemon.troubles import VISIBLE_SEALS, Troubles
 from sealdrop.durable import naming
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
@@ -252,7 +252,7 @@ class LocalStages:
     def _tell_appearance(self, document: Document, report: Verification) -> None:
         """Have it known while a folder's visible seals stand elsewhere than they should: a unit is wrong somewhere."""
         check = next(check for check in report.checks if check.name is CheckName.APPEARANCE)
-        subject, named = f"visible seals of folder {document.folder}", {"folder": document.folder}
+        subject, named = f"{VISIBLE_SEALS}{document.folder}", {"folder": document.folder}
         if check.outcome is CheckOutcome.WARNED:
             text = f"{check.detail} (document {document.id}); see accounts.{document.account}.visible_units"
             event = EventName.SEAL_MISPLACED

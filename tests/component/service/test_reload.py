@@ -1,6 +1,7 @@
 """Reading the configuration anew while documents flow: nothing lost or doubled, all of it or nothing."""
 
 import errno
+import os
 import shutil
 import threading
 from collections import Counter
@@ -373,6 +374,9 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
         without(running, "contracts")
         assert not reload(running)
         assert "may still take a file over" in problems(running)[0]
+        running.config.source.write_text(good.replace('"contracts/inbound"', '"contracts/elsewhere"'))
+        assert not reload(running)
+        assert "folders.contracts.inbound: changed" in problems(running)[0]
         running.config.source.write_text(good)
         assert reload(running)
         drop(unique(invoice, 2), running.folder("contracts").inbound, "behind.pdf")
@@ -518,6 +522,27 @@ def test_a_folder_that_is_renamed_does_not_take_what_still_stands_again(
             ("stands.pdf", "invoices"),
         ]
         assert len(sandbox.seals()) == 2
+
+
+def test_a_share_that_hangs_while_the_file_is_read_does_not_have_us_killed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Following where a folder's path leads may hang, too: that is somebody else's file system, and no stuck worker."""
+    real, hangs, goes_on = os.path.realpath, threading.Event(), threading.Event()
+
+    def realpath(path: Any, **rest: Any) -> str:  # noqa: ANN401 - as the real one
+        if threading.current_thread().name == "reload" and not hangs.is_set():
+            hangs.set()
+            assert goes_on.wait(PATIENCE_S)
+        return real(path, **rest)
+
+    with running_service(directory) as (_, running):
+        monkeypatch.setattr(os.path, "realpath", realpath)
+        running.daemon.reload_soon()
+        assert hangs.wait(PATIENCE_S)
+        assert doing(running, "reload") == ("the folders of the new configuration", None)
+        goes_on.set()
+        until(lambda: len(running.log.events("configuration_reloaded")) == 1)
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: bytes) -> None:
