@@ -155,7 +155,7 @@ class Stage:
         self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
         gate = Gate(config, self.recorder, self.clock, self.log)
         self.worker = AccountWorker(
-            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, gate, self.clock, rng
+            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, gate, troubles, self.clock, rng
         )
         self.account = config.accounts["main"]
 

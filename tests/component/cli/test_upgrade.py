@@ -66,6 +66,7 @@ def test_a_newer_program_brings_an_older_ledger_forward(config: Config) -> None:
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in ("companions", "stamp", "stamp_known")),
         "ALTER TABLE audit_chain DROP COLUMN day_first_seq",
         "DROP TABLE sent",
+        "DROP TABLE address",
         "DROP TABLE trouble",
         "UPDATE schema_version SET version = 1",
     )
