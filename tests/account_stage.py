@@ -160,7 +160,7 @@ class Stage:
         self.line = AccountLine("main", self.account, self.clock, troubles, rng)
         gate, api = Gate(config, self.recorder, self.clock, self.log), cast(SignApi, self.service)
         self.worker = AccountWorker(
-            self.line, config, api, self.spool, self.recorder, gate, self.clock, rng, self._sign_calls
+            self.line, config, api, self.spool, self.recorder, gate, troubles, self.clock, rng, self._sign_calls
         )
         self._config = config
 

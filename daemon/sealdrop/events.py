@@ -41,6 +41,8 @@ class EventName(StrEnum):
     VERIFICATION_MENDED = "verification_mended"
     SEAL_MISPLACED = "seal_misplaced"
     SEAL_IN_PLACE = "seal_in_place"
+    SEAL_IMAGE_UNUSABLE = "seal_image_unusable"
+    SEAL_IMAGE_USABLE = "seal_image_usable"
     RETRY_SCHEDULED = "retry_scheduled"
     HOURS_CLOSED = "hours_closed"
     EXPIRY_POSTPONED = "expiry_postponed"

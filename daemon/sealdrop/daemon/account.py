@@ -30,6 +30,7 @@ from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
@@ -40,7 +41,7 @@ from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
 from sealdrop.visible.picture import UnusablePicture
-from sealdrop.visible.settle import settle, texts_of
+from sealdrop.visible.settle import picture_of, settle, texts_of
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
@@ -82,6 +83,7 @@ class AccountWorker:
         spool: Spool,
         recorder: Recorder,
         gate: Gate,
+        troubles: Troubles,
         clock: Clock,
         rng: random.Random,
         sign_calls: SignCalls | None = None,
@@ -93,6 +95,7 @@ class AccountWorker:
         self._spool = spool
         self._recorder = recorder
         self._gate = gate
+        self._troubles = troubles
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
@@ -177,10 +180,12 @@ class AccountWorker:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
 
     def _create(self, documents: Sequence[Document]) -> None:
+        submissions = self._ready(documents)
+        documents = [document for document in documents if document.id in submissions]
         if not documents:
             return
         try:
-            create = partial(outward.create, self._api, [self._submission(each) for each in documents])
+            create = partial(outward.create, self._api, [submissions[each.id] for each in documents])
             answers = self.line.change(Operation.CREATE, [each.id for each in documents], create)
         except Fatal:
             raise
@@ -196,9 +201,29 @@ class AccountWorker:
             steps = [self._advance(*pair) for pair in zip(documents, answers, strict=True)]
         self._recorder.commit(steps)
 
+    def _ready(self, documents: Sequence[Document]) -> dict[DocumentId, outward.Submission]:
+        """Return what is sent for each document; one whose seal's image cannot be used waits, and its folder is told.
+
+        That is looked at before anything is called, for it says nothing about the service.
+        """
+        ready, steps = dict[DocumentId, outward.Submission](), list[Step]()
+        for document in documents:
+            subject = f"folder {document.folder} image"
+            try:
+                ready[document.id] = self._submission(document)
+            except UnusablePicture as error:
+                text, event = f"visible seals cannot be asked for: {error}", EventName.SEAL_IMAGE_UNUSABLE
+                self._troubles.tell(subject, text, event, folder=document.folder, error=str(error))
+                steps.append(self._again(document, error))
+            else:
+                if document.stamp is not None:
+                    self._troubles.over(subject, EventName.SEAL_IMAGE_USABLE, folder=document.folder)
+        self._recorder.commit(steps)
+        return ready
+
     def _settle_refused_creation(self, document: Document, refusal: Refused) -> None:
         """The service will not have this one: believe it only if it does not know the document when asked."""
-        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        found = self.line.call(outward.find, self._api, self._sent_as(document))
         if found is None:
             self._recorder.commit([self._turned_down(document, refusal, Operation.CREATE)])
         else:
@@ -206,14 +231,24 @@ class AccountWorker:
             self._recorder.commit([self._advance(document, found)])
 
     def _submission(self, document: Document) -> outward.Submission:
+        """Return what is sent for a document.
+
+        Raises:
+            UnusablePicture: the image of its visible seal cannot be used now.
+        """
+        seal = outward.asked_of(self._seal(document), document)
+        plain = outward.Submission(self._sent_as(document), self._spool.original(document.id), seal)
+        if document.stamp is None:
+            return plain
+        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
+        stamp = texts_of(document.stamp, document.updated_at, self._config.service.zone())
+        return replace(plain, stamp=stamp, image=picture_of(stamp).content)
+
+    @staticmethod
+    def _sent_as(document: Document) -> ExternalId:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
-        seal = outward.asked_of(self._seal(document), document)
-        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
-        stamp = document.stamp
-        if stamp is not None:
-            stamp = texts_of(stamp, document.updated_at, self._config.service.zone())
-        return outward.Submission(document.external_id, self._spool.original(document.id), seal, stamp)
+        return document.external_id
 
     def _reconcile(self, document: Document) -> None:
         found = self._found(document)
@@ -239,7 +274,7 @@ class AccountWorker:
 
     def _found(self, document: Document) -> RequestStatus | None:
         """Return what the service knows under our identifier; where that is not the request we know, what of that."""
-        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        found = self.line.call(outward.find, self._api, self._sent_as(document))
         if document.request_id is not None and (found is None or found.request_id != document.request_id):
             ours = self.line.call(outward.find_request, self._api, document.request_id)
             return ours if ours is not None else found

@@ -260,7 +260,16 @@ class Crew:
         api = self.means.apis[name]
         gate = Gate(self.config, lasting.recorder, lasting.clock, lasting.log)
         worker = AccountWorker(
-            line, self.config, api, lasting.spool, lasting.recorder, gate, lasting.clock, lasting.rng, sign_calls
+            line,
+            self.config,
+            api,
+            lasting.spool,
+            lasting.recorder,
+            gate,
+            lasting.troubles,
+            lasting.clock,
+            lasting.rng,
+            sign_calls,
         )
         for duty in duties(worker, account):
             self._pump(

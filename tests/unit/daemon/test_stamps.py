@@ -10,6 +10,7 @@ import pytest
 from account_stage import FakeService, Stage
 from documents import NOW
 from sealdrop.config import SealLine, VisibleSeal
+from sealdrop.daemon.line import Operation
 from sealdrop.errors import OutcomeUnknown
 from sealdrop.ledger.store import Step
 from sealdrop.model import (
@@ -26,6 +27,7 @@ from sealdrop.model import (
     Verdict,
 )
 from sealdrop.signapi.wire import NewRequest, RequestStatus
+from sealdrop.visible.picture import blank
 
 A4 = PageArea(1, 0, 0, 595, 842)
 MOMENT = "{date:%Y-%m-%d} {time:%H:%M}"
@@ -137,6 +139,24 @@ def test_a_page_that_was_not_measured_for_them_keeps_its_seal(tmp_path: Path, ar
     stage.add_seen(area)
     stage.run()
     assert _sent(stage) == OLD
+
+
+def test_an_image_that_is_gone_is_its_folders_trouble(tmp_path: Path) -> None:
+    """Its document waits, and the folder is told of; others of the batch are sent, and the service is not blamed."""
+    stage = SeenStage(tmp_path, VisibleSeal(image=tmp_path / "gone.png"))
+    lacks = stage.add_seen(stamp=replace(OLD, image=str(tmp_path / "gone.png")))
+    other = stage.add(1)
+    stage.run(400)
+    assert stage.service.external.keys() == {f"{other.id}-1"}
+    assert stage.line.out_of_reach() == dict.fromkeys(Operation, False)
+    assert "gone.png" in (stage.get().last_error or "")
+    assert [trouble.subject for trouble in stage.ledger.troubles()] == ["folder invoices image"]
+    assert len(stage.log.events("seal_image_unusable")) == 1
+
+    (tmp_path / "gone.png").write_bytes(blank(30, 20).content)
+    stage.run(400)
+    assert stage.service.external.keys() == {f"{other.id}-1", f"{lacks.id}-1"}
+    assert stage.ledger.troubles() == ()
 
 
 def test_an_image_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
