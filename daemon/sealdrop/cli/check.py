@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.check_alerts import check_alerts
 from sealdrop.cli.check_unit import check_unit
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.clock import SystemClock
 from sealdrop.errors import ConfigurationError
 
@@ -154,23 +154,27 @@ def _counts(findings: Sequence[Finding]) -> dict[Mark, int]:
 def _show(findings: Sequence[Finding], console: Console) -> None:
     subjects = dict.fromkeys(finding.subject for finding in findings)
     for subject in subjects:
-        console.print(f"[bold]{escape(subject)}[/bold]")
+        console.print(f"[bold]{shown(subject)}[/bold]")
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
         table.add_column(width=1)
         table.add_column(width=18)
         table.add_column(ratio=1, overflow="fold")
         for finding in (each for each in findings if each.subject == subject):
-            table.add_row(_MARKS[finding.mark], escape(finding.what), _cell(finding))
+            table.add_row(_MARKS[finding.mark], shown(finding.what), _cell(finding))
         console.print(table)
     console.print()
     console.print(_conclusion(findings))
 
 
 def _cell(finding: Finding) -> Group:
-    lines = [escape(finding.text)]
+    lines = [_shown_lines(finding.text)]
     if finding.advice and finding.mark is not Mark.OK:
-        lines.append(f"[dim]→ {escape(finding.advice)}[/dim]")
+        lines.append(f"[dim]→ {_shown_lines(finding.advice)}[/dim]")
     return Group(*lines)
+
+
+def _shown_lines(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def _conclusion(findings: Sequence[Finding]) -> str:

@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sealdrop import __version__
 from sealdrop.audit.reading import read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app, complain
 from sealdrop.cli.audit import DirOption, ZoneOption, checked, time_zone, trail_to_check, utc
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.config import NAME_PATTERN, load
 from sealdrop.daemon.startup import audit_folder
 from sealdrop.durable import flush, fsync_folder, publish, temporary_file
@@ -151,7 +151,7 @@ def report(
     if not verdict.ok:
         console.print("[red]The audit trail is NOT whole[/red]: run `sealdrop audit verify`.", soft_wrap=True)
     for path in paths:
-        console.print(escape(str(path)), soft_wrap=True)
+        console.print(shown(str(path)), soft_wrap=True)
     raise typer.Exit(Exit.OK if verdict.ok else Exit.NO)
 
 

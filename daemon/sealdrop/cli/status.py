@@ -10,14 +10,13 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue, TypeAdapter
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
-from sealdrop.cli.words import age, size, state_words
+from sealdrop.cli.words import age, shown, size, state_words
 from sealdrop.config import Config, load
 from sealdrop.daemon.figures import without_held
 from sealdrop.daemon.line import NEEDED_BY, Operation, subject
@@ -128,7 +127,7 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
     for each in held:
         _say(console, _held_words(each, settings))
     for folder, waiting in sorted(oldest.items()):
-        _say(console, f"[bold]{escape(folder)}[/bold]: {_waits(waiting, settings.service.zone())}")
+        _say(console, f"[bold]{shown(folder)}[/bold]: {_waits(waiting, settings.service.zone())}")
     if not oldest:
         console.print("Nothing waits.")
     console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
@@ -147,7 +146,7 @@ def _table(counts: Mapping[str, Mapping[State, int]], console: Console) -> Table
     for state in present:
         table.add_column(state.value, justify="right")
     for folder, states in sorted(counts.items()):
-        table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
+        table.add_row(shown(folder), *(str(states.get(state) or "") for state in present))
     if console.measure(table, options=console.options.update(max_width=_WIDE)).maximum <= console.width:
         return table
     table = Table(title="Documents", title_justify="left", title_style="bold")
@@ -156,7 +155,7 @@ def _table(counts: Mapping[str, Mapping[State, int]], console: Console) -> Table
     table.add_column("", justify="right")
     for folder, states in sorted(counts.items()):
         for first, state in enumerate(each for each in present if states.get(each)):
-            table.add_row("" if first else escape(folder), state.value, str(states[state]))
+            table.add_row("" if first else shown(folder), state.value, str(states[state]))
         table.add_section()
     return table
 
@@ -164,11 +163,11 @@ def _table(counts: Mapping[str, Mapping[State, int]], console: Console) -> Table
 def _trouble_words(trouble: Trouble, waiting: _Waiting | None) -> Iterator[str]:
     since = f"since {trouble.since:%Y-%m-%d %H:%M:%S} UTC ({age(datetime.now(UTC) - trouble.since)})"
     if waiting is None:
-        yield f"[bold red]Trouble[/bold red] with {escape(trouble.subject)}, {since}: {escape(trouble.text)}"
+        yield f"[bold red]Trouble[/bold red] with {shown(trouble.subject)}, {since}: {shown(trouble.text)}"
         return
-    what = f"account {escape(waiting.account)}: {_CALL_WORDS[waiting.operation]} does not work"
+    what = f"account {shown(waiting.account)}: {_CALL_WORDS[waiting.operation]} does not work"
     yield f"[bold red]Trouble[/bold red] with {what}, {since}"
-    yield f"  {escape(trouble.text)}"
+    yield f"  {shown(trouble.text)}"
     documents = "1 document waits" if waiting.documents == 1 else f"{waiting.documents} documents wait"
     within = age(timedelta(seconds=waiting.tried_within_s))
     yield (
@@ -200,7 +199,7 @@ def _held_words(held: Held, settings: Config) -> str:
     else:
         why = "it is outside the folder's hours"
     return (
-        f"[bold]{escape(held.folder)}[/bold]: {why}, {documents} until {until}. "
+        f"[bold]{shown(held.folder)}[/bold]: {why}, {documents} until {until}. "
         f"{'It goes' if one else 'They go'} on by {'itself' if one else 'themselves'}."
     )
 
@@ -222,14 +221,14 @@ def _hold_words(document: Document, zone: tzinfo | None) -> str | None:
 
 def _waits(document: Document, zone: tzinfo | None) -> str:
     waited = age(datetime.now(UTC) - document.received_at)
-    line = f"{escape(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
+    line = f"{shown(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
     if document.state in END_STATES:
         line += ", and its original still to be put into its folder"
     hold = _hold_words(document, zone)
     if hold is not None:
         line += f"; {hold}"
     if document.last_error:
-        line += f"; {document.attempts} failed tries, the last: [yellow]{escape(document.last_error)}[/yellow]"
+        line += f"; {document.attempts} failed tries, the last: [yellow]{shown(document.last_error)}[/yellow]"
     return line
 
 
@@ -288,6 +287,6 @@ def _times(document: Document, zone: tzinfo | None) -> Iterator[tuple[str, str]]
 
 def _story(settings: Config, document: Document, console: Console) -> None:
     for key, value in _facts(document, settings.service.zone()):
-        console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
+        console.print(f"[bold]{key:<16}[/bold]{shown(value)}", soft_wrap=True)
     show_entries(_events(settings, document), console, UTC, about_one=True)
     console.print()

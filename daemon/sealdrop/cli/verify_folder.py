@@ -16,7 +16,6 @@ from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import MofNCompleteColumn
 
 from sealdrop.audit.check import TrailReport
@@ -32,6 +31,7 @@ from sealdrop.audit.reading import (
 from sealdrop.cli.audit import checked
 from sealdrop.cli.bar import work_bar
 from sealdrop.cli.receipts import Against, disagreements
+from sealdrop.cli.words import shown
 from sealdrop.config import Config
 from sealdrop.errors import Fatal, Retryable, SealdropError
 from sealdrop.events import EventName
@@ -332,7 +332,7 @@ def _as_json(folder: Path, tally: _Tally, report: TrailReport | None) -> dict[st
 def _show(folder: Path, tally: _Tally, report: TrailReport | None, against: Against, console: Console) -> None:
     for line in _lines(tally.findings):
         console.print(line, soft_wrap=True)
-    counted = f"{tally.pdfs} PDF(s) and {tally.receipts} receipt(s) below {escape(str(folder))}"
+    counted = f"{tally.pdfs} PDF(s) and {tally.receipts} receipt(s) below {shown(str(folder))}"
     if report is None:
         counted += "; the audit trail was not asked (--trail or --config)"
     else:
@@ -351,4 +351,4 @@ def _lines(findings: Iterable[Finding]) -> Iterator[str]:
             yield "… and more: --json lists all of them"
             return
         where = f"{finding.file}: " if finding.file else ""
-        yield f"[red]✗[/red] {escape(where)}[bold]{finding.kind}[/bold] {escape(finding.text)}"
+        yield f"[red]✗[/red] {shown(where)}[bold]{finding.kind}[/bold] {shown(finding.text)}"
