@@ -13,7 +13,7 @@ from documents import DIGEST, FakeClock, document
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.config import Config
-from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.account import AccountWorker, SignCalls
 from sealdrop.daemon.duties import duties
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine
@@ -149,15 +149,26 @@ class Stage:
                 },
             }
         )
-        rng = random.Random(1)
         self.recorder = Recorder(self.ledger, self.clock, self.log, on_stored=on_stored, on_record=lambda: None)
+        self._sign_calls: SignCalls = {}
+        self._work_by(config)
+
+    def _work_by(self, config: Config) -> None:
+        rng = random.Random(1)
         troubles = Troubles("host", self.ledger, self.clock, self.log)
-        self.line = AccountLine("main", config.accounts["main"], self.clock, troubles, rng)
-        gate = Gate(config, self.recorder, self.clock, self.log)
-        self.worker = AccountWorker(
-            self.line, config, cast(SignApi, self.service), self.spool, self.recorder, gate, self.clock, rng
-        )
         self.account = config.accounts["main"]
+        self.line = AccountLine("main", self.account, self.clock, troubles, rng)
+        gate, api = Gate(config, self.recorder, self.clock, self.log), cast(SignApi, self.service)
+        self.worker = AccountWorker(
+            self.line, config, api, self.spool, self.recorder, gate, troubles, self.clock, rng, self._sign_calls
+        )
+        self._config = config
+
+    def reload(self, service: FakeService | None = None, **account: float) -> None:
+        """Work by a configuration with another ``account`` from now on, and perhaps with another service behind it."""
+        self.service = service or self.service
+        accounts = {"main": self.account.model_copy(update=account)}
+        self._work_by(self._config.model_copy(update={"accounts": accounts}))
 
     def add(self, number: int = 0) -> Document:
         """Put a validated document on record."""

@@ -1,7 +1,8 @@
 """The durable steps as docs/crashes.md lists them, and the deaths that follow: each step, before and after it.
 
-``SEALDROP_TEST_STEPS=all`` has the making of each file in the rejected, failed and processed folders tried, too, which
-is the same code as for outbound.
+A restart finds the same before a flush and after it, so one of the two is tried; the difference is for power cuts.
+``SEALDROP_TEST_STEPS=all`` has both tried, and the making of each file in the rejected, failed and processed folders,
+too, which is the same code as for outbound.
 """
 
 import os
@@ -61,7 +62,7 @@ def undocumented(told: Iterable[str]) -> list[str]:
 
 
 def deaths() -> list[Death]:
-    """Return every death that is tried: each step in both forms."""
+    """Return every death that is tried: each step in both forms, but a flush in one."""
     rows = documented()
     found = {step: (run, first) for run, step, first in reversed(rows)}
 
@@ -75,9 +76,10 @@ def deaths() -> list[Death]:
     for run, step, first in rows:
         if run == "trouble":
             continue
-        if not ALL and (run in ("unfit", "failing") or "out/processed/" in step):
-            verb = step.partition(": ")[2].split()[0]
-            if verb not in ("commit", "link", "mkdir"):
-                continue
-        made += [death(run, step, when, first) for when in (BEFORE, AFTER)]
+        verb = step.partition(": ")[2].split()[0]
+        repeats = run in ("unfit", "failing") or "out/processed/" in step
+        if not ALL and repeats and verb not in ("commit", "link", "mkdir"):
+            continue
+        forms = (AFTER,) if verb == "fsync" and not ALL else (BEFORE, AFTER)
+        made += [death(run, step, when, first) for when in forms]
     return made

@@ -4,15 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from running import PATIENCE_S, QUICK, Running, quicken, running_daemon
+from running import QUICK, Running, quicken, running_daemon
 from sealdrop.sandbox.server import Sandbox
 
 # Holds a lease for writing on a file until its standard input ends, like a file server for one of its clients.
@@ -20,15 +18,6 @@ LEASER = (
     "import fcntl, signal, sys; signal.signal(signal.SIGIO, signal.SIG_IGN); f = open(sys.argv[1], 'r+b')\n"
     "fcntl.fcntl(f, fcntl.F_SETLEASE, fcntl.F_WRLCK); print('held', flush=True); sys.stdin.read()"
 )
-
-
-def until(condition: Callable[[], bool], what: object = "", *, look_s: float = 0.02) -> None:
-    """Return once the condition holds; look again and again, for nobody tells us."""
-    deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"it did not come to that: {what() if callable(what) else what}")
-        pause.wait(look_s)
 
 
 def mounted(*arguments: str | Path) -> None:

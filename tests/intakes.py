@@ -79,7 +79,19 @@ def intake(directory: Path, *, folder: str = "", service: str = "") -> Iterator[
         room = Room(config.service.state_dir, config.service.min_free_mib, troubles)
         unclaimed = Unclaimed(spool, ledger, log)
         worker = InboundWorker(
-            "invoices", config, "host", spool, unclaimed, ledger, recorder, troubles, room, clock, log, broken.append
+            "invoices",
+            config,
+            "host",
+            spool,
+            unclaimed,
+            ledger,
+            recorder,
+            troubles,
+            room,
+            clock,
+            log,
+            broken.append,
+            {},
         )
         try:
             yield Intake(config, worker, ledger, spool, log, taken)

@@ -380,6 +380,8 @@ def _files(config: Config) -> set[Path]:
     places = [path for folder in config.folders.values() for _, path in folder.places()]
     found = {path for place in places for path in place.rglob("*") if path.is_symlink() or not path.is_dir()}
     lasting = {state / f"ledger.sqlite{suffix}" for suffix in ("", "-wal", "-shm")}
+    if config.alerts.email is not None or config.alerts.webhook is not None:
+        lasting.add(state / "alerts.json")
     days = set((state / "audit").glob("????-??-??.jsonl"))
     found |= {path for path in state.rglob("*") if not path.is_dir()} - lasting - days
     return found | set((state / "spool").glob("??/*"))

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -60,6 +61,15 @@ def quicken(config: Path, **changes: str) -> None:
         lines = [f"{key} = {value}" if line.startswith(f"{key} = ") else line for line in text.splitlines()]
         text = "\n".join(lines) + "\n"
     config.write_text(text)
+
+
+def until(condition: Callable[[], bool], what: object = "", *, look_s: float = 0.02) -> None:
+    """Return once the condition holds; look again and again, for nobody tells us."""
+    deadline, pause = time.monotonic() + PATIENCE_S, threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"it did not come to that: {what() if callable(what) else what}")
+        pause.wait(look_s)
 
 
 @dataclass

@@ -227,12 +227,12 @@ def make_pki(
     tsa_days: tuple[int, int] = (-100, 3000),
     revoked_at: datetime | None = None,
     crl_lifetime_days: int = 30,
+    root_days: int = 9000,
 ) -> Pki:
-    """A whole PKI; ``seal_days`` and ``tsa_days`` are the certificates' lifetimes around `SEALED_AT`."""
+    """A whole PKI; ``seal_days``, ``tsa_days`` and ``root_days`` are the certificates' lifetimes around `SEALED_AT`."""
     end = SEALED_AT + 9000 * DAY
-    root = _issue(
-        f"root {trust}", _name(f"{trust} Root", trust), None, ISSUED_AT, end, _usage(authority=True), authority=True
-    )
+    root_end, usage = SEALED_AT + root_days * DAY, _usage(authority=True)
+    root = _issue(f"root {trust}", _name(f"{trust} Root", trust), None, ISSUED_AT, root_end, usage, authority=True)
     issuing = _issue(
         f"issuing {trust}", _name(f"{trust} CA", trust), root, ISSUED_AT, end, _usage(authority=True), authority=True
     )

@@ -1,7 +1,7 @@
 """The configuration: a TOML file, read into frozen values, every fault reported at once with its place.
 
 Relative paths are relative to the file. Secrets are never in the file: it only says where they are. Each key is
-explained in ``config.example.toml``.
+explained in ``config.example.toml``. (Long, because it is the list of all keys.)
 """
 
 import os
@@ -449,6 +449,7 @@ def is_protected(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # a part that is empty or too long is no host's
         usable = bool(parts.hostname) and parts.port != 0 and parts.username is None and not parts.fragment
     except ValueError:
         return False
@@ -478,6 +479,10 @@ class Config(Table):
     def account_of(self, folder: str) -> Account:
         """Return the account that seals for ``folder``."""
         return self.accounts[self.folders[folder].account]
+
+    def overlaps(self) -> list[str]:
+        """Return which folders are inside others that they must not be inside, wherever links lead by now."""
+        return list(_overlaps(self.folders, self.service.state_dir, os.path.realpath))
 
     def largest_document_bytes(self, account: str) -> int:
         """Return the size limit of the folder that takes the largest documents for ``account``."""

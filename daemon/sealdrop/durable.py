@@ -19,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path, PurePath
 from typing import BinaryIO, Protocol
 
+from sealdrop import pace
 from sealdrop.errors import Retryable
 from sealdrop.model import Sha256
 
@@ -172,8 +173,8 @@ def _share(fd: int, folder: Path, *, mode: int) -> None:
 def temporary_file(folder: Path, *, mode: int, tag: str = "") -> Iterator[tuple[BinaryIO, Path]]:
     """Yield a new file in ``folder`` and its path; remove it at the end if it still has that name.
 
-    With a ``tag`` the name follows from it, and what a crash left under that name is removed first: only one
-    writer may use a tag at a time.
+    With a ``tag`` the name follows from it, and what a crash left under that name is removed first. Only one writer
+    should use a tag at a time: of two, the first cannot publish what it has written.
     """
     path = folder / temporary_name(tag or secrets.token_hex(8))
     if tag:
@@ -196,11 +197,13 @@ def copy_hashed(source: Readable, target: BinaryIO, *, check: Callable[[], None]
     """Copy the rest of ``source`` to the new file ``target`` in constant memory; return its bytes and their SHA-256.
 
     Blocks that hold nothing but zeros become holes: a file that claims gigabytes and holds nothing takes no room.
-    ``check`` is called now and then, before more is written; what it raises ends the copy.
+    ``check`` is called now and then, before more is written; what it raises ends the copy. Each chunk is a sign of
+    life: a share that is slow is none that hangs.
     """
     digest = hashlib.sha256()
     size = checked = 0
     while chunk := source.read(CHUNK_BYTES):
+        pace.step()
         digest.update(chunk)
         if chunk == _ZEROS[: len(chunk)]:
             target.seek(len(chunk), os.SEEK_CUR)
@@ -232,24 +235,44 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     fsync_folder(path.parent)
 
 
-def publish(temporary: Path, final: Path) -> None:
-    """Give the flushed file ``temporary`` the name ``final`` in the same folder, without ever overwriting.
+def publish(file: BinaryIO, temporary: Path, final: Path) -> None:
+    """Give the flushed ``file``, whose name is ``temporary``, the name ``final`` in the same folder.
 
-    The caller fsyncs the folder. Where the file system has no hard links, an empty file holds the name for an
-    instant before the content replaces it.
+    Never overwrites. It is this very file that gets the name, and no other that may have been given the temporary one
+    meanwhile. The caller fsyncs the folder. Where the file system has no hard links, an empty file holds the name for
+    an instant before the content replaces it; then another writer of the same temporary name is noticed only if it
+    came before that.
 
     Raises:
         FileExistsError: the name is taken; nothing was changed.
+        Retryable: somebody else writes under the temporary name; nothing was published.
     """
     try:
-        os.link(temporary, final, follow_symlinks=False)
+        # Through the descriptor (open(2), O_TMPFILE): the temporary name may be another writer's by now, whose file is
+        # half. Python follows links only if it is given a folder, which an absolute path makes no use of.
+        os.link(f"/proc/self/fd/{file.fileno()}", final, src_dir_fd=file.fileno(), follow_symlinks=True)
     except OSError as error:
+        _check_own(file, temporary)
         if error.errno not in _NO_LINKS:
             raise
         os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         temporary.replace(final)
     else:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
+
+
+def _check_own(file: BinaryIO, temporary: Path) -> None:
+    """Pass if ``temporary`` is still the name of ``file``.
+
+    Raises:
+        Retryable: it is not.
+    """
+    try:
+        is_own = os.path.samestat(os.fstat(file.fileno()), os.lstat(temporary))
+    except FileNotFoundError:
+        is_own = False
+    if not is_own:
+        raise Retryable(f"somebody else removed or replaced {temporary} while it was written")
 
 
 def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None = None) -> None:
@@ -272,5 +295,5 @@ def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 
                 raise Retryable(f"{content} is not what it was, so it is not published: its SHA-256 is {copied}")
         _share(file.fileno(), final.parent, mode=final.parent.stat().st_mode & 0o060 | 0o600)
         flush(file)
-        publish(temporary, final)
+        publish(file, temporary, final)
     fsync_folder(final.parent)

@@ -484,18 +484,19 @@ class Wishes:
 class Document:
     """All that is known of one drop.
 
-    ``name`` is the path below the folder's inbound, with ``/``; always valid Unicode. ``due_at`` is when its
-    state's worker should look at it next; None means that nothing is left to do. ``attempts`` counts failed tries
-    in the present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last
-    put on record, before it was made; None when it is known not to have been made; ``sign_accepted`` says that it was
+    ``name`` is the path below the folder's inbound, with ``/``; always valid Unicode. ``due_at`` is when its state's
+    worker should look at it next; None means that nothing is left to do. ``attempts`` counts failed tries in the
+    present state. ``lease`` names the claim that holds it. ``sign_called_at`` is when the sign call was last put on
+    record, before it was made; None when it is known not to have been made; ``sign_accepted`` says that it was
     answered. ``refusals`` counts the answers in the present state that said "done" without the sealed PDF. ``level``
     and ``archive`` are what was asked of the folder when the document was dropped. ``retries`` counts the times that
     somebody had it tried again after it had failed. ``suspect`` says that examining it took long, so that it is
     examined apart from the others. ``duplicate_of`` is the earlier document whose seal is to be delivered again in this
     one's name. ``companions`` are the files that were taken over with it, ``wishes`` what its sidecar asks for, None if
     there is none that can be understood. ``stamp`` is its visible seal, None where that is not settled or there is
-    none. ``hold`` says why it waits on purpose; ``kept_until`` is when what it left in the processed, rejected or
-    failed folder may be removed, ``expired_at`` when that was decided; ``kept_name`` is the name of its original in the
+    none; ``stamp_known`` says whether that, or what was asked for, was ever on record: an older sealdrop kept nothing.
+    ``hold`` says why it waits on purpose; ``kept_until`` is when what it left in the processed, rejected or failed
+    folder may be removed, ``expired_at`` when that was decided; ``kept_name`` is the name of its original in the
     processed folder. ``first_seq`` and ``last_seq`` are its first and newest record in the audit trail.
     """
 
@@ -534,6 +535,7 @@ class Document:
     duplicate_of: Earlier | None = None
     companions: tuple[Companion, ...] = ()
     stamp: Stamp | None = None
+    stamp_known: bool = True
     wishes: Wishes | None = None
     hold: Hold | None = None
     kept_until: datetime | None = None

@@ -71,7 +71,10 @@ class RemoteFacts(_Record):
 
 
 class SealFacts(_Record):
-    """The seal, as found in the PDF; ``place`` is where it should be seen, None if it is invisible."""
+    """The seal, as found in the PDF; ``place`` is where it should be seen, None if it is invisible.
+
+    It is None, too, where that is not known (an older sealdrop sealed it): then the check ``appearance`` was not asked.
+    """
 
     level_asked: SealLevel
     level_found: SealLevel

@@ -312,6 +312,13 @@ WORDS: Mapping[Reason, Words] = MappingProxyType(
     }
 )
 
+_COMPANION_TOO_LARGE = Words(
+    "It goes with a document of the same name, and is far too large for such a file; the document waits for it.",
+    "Put the right file in its place, or remove it; the document is then taken by itself.",
+    "Ce fichier accompagne un document du même nom, mais il est bien trop volumineux ; le document attend.",
+    "Remplacez-le par le bon fichier ou supprimez-le : le document sera alors pris en charge.",
+)
+
 # Of files that are left in inbound, and become no document.
 NOTICE_WORDS: Mapping[Reason, Words] = MappingProxyType(
     {
@@ -364,6 +371,8 @@ NOTICE_WORDS: Mapping[Reason, Words] = MappingProxyType(
             "Remettez-le à côté de son document cacheté.",
         ),
         Reason.TOO_LARGE: WORDS[Reason.TOO_LARGE],
+        Reason.SIDECAR_INVALID: _COMPANION_TOO_LARGE,
+        Reason.CHECKSUM_INVALID: _COMPANION_TOO_LARGE,
     }
 )
 

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 import sealdrop
-from disks import until
 from invariants import Drop, check, settled
 from machine import Machine, NoBoot, booted_or_skipped, layered
 from pages import sections
-from running import unique
+from running import unique, until
 from sealdrop.checks.unit import Reach, Unit, reach
 from sealdrop.config import Config, load
 from sealdrop.model import State
 from sealdrop.pdf.confine import Protection
-from sealdrop.sandbox import samples
+from sealdrop.sandbox import certificates, samples
 from sealdrop.sandbox.app import DEFAULT_ARCHIVER
-from sealdrop.sandbox.pki import ORGANISATION
+from sealdrop.sandbox.pki import ORGANISATION, Pki
 
 TREE = Path(__file__).parents[2]
 PYTHON = Path("/opt/python")
@@ -51,7 +51,31 @@ _REACHES = {Reach.INACCESSIBLE: "-", Reach.EMPTY: "-", Reach.READ: "R", Reach.WR
 STAFF = "claire"  # somebody of the office
 NEWER = "999.0"
 # What needs a network, and pipx with it.
-UNTRIED = ("apt-get install", "sealdrop check")
+UNTRIED = ("apt-get install",)
+LISTEN = "127.0.0.1:9464"
+HOOK = "127.0.0.1:9465"
+TOLD = Path("/srv/told")
+FIGURES = Path("/var/lib/figures")
+# Somebody who is told by webhook, and notes each message on a line.
+LISTENER = f"""\
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        with open("{TOLD}", "ab") as told:
+            told.write(body + b"\\n")
+        self.send_response(204)
+        self.end_headers()
+host, port = "{HOOK}".split(":")
+http.server.HTTPServer((host, int(port)), Handler).serve_forever()
+"""
+MORE = f"""\
+[metrics]
+listen = "{LISTEN}"
+every_s = 0.5
+[alerts.webhook]
+url = "http://{HOOK}/"
+"""
 # Impatience: a test waits for little, and a watchdog that is not petted bites soon.
 IMPATIENT = """\
 [Service]
@@ -187,7 +211,12 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     install, *checks = page.pop("The configuration")
     follow(machine, [install])
     server = Server(machine, configure(machine, tmp_path))
-    follow(machine, checks)
+    have_a_listener(machine)
+    looked, unit = follow(machine, checks)
+    assert "All is well" in looked
+    assert "no service runs on it now" in looked
+    assert "Nothing that" not in unit  # that goes beside the drop-in
+    assert "[Service]" in unit
     machine.run("useradd", "--groups=sealdrop-office", STAFF)
     impatience = machine.path("/etc/systemd/system/sealdrop.service.d/test.conf")
     impatience.parent.mkdir()
@@ -207,13 +236,18 @@ def test_a_machine_from_its_first_boot_to_the_removal(
     assert told["missing"] == []
     assert told["in_force"] == sorted(Protection)
     people_get_what_is_theirs(server)
-    until(lambda: "2 delivered, 1 rejected" in server.shown("StatusText"), server.journal, look_s=LOOK_S)
+    a_group_that_is_not_handed_down_is_told_of(server)
+    until(lambda: "3 delivered, 1 rejected" in server.shown("StatusText"), server.journal, look_s=LOOK_S)
 
     server.restarts_after("KILL")
     server.restarts_after("STOP")
     assert "watchdog" in machine.run("journalctl", "--unit=sealdrop", "--grep=atchdog")
     server.finish()
-    a_reload_takes_what_can_be_used(server, page.pop("Changes later"))
+    reload = page.pop("Changes later")
+    a_reload_takes_what_can_be_used(server, reload)
+    a_new_client_certificate_is_used(server, reload, keys)
+    what_is_elsewhere_needs_the_drop_in(server)
+    people_are_told(server)
 
     server.drop_some("stop")
     machine.run("systemctl", "stop", "sealdrop")
@@ -250,6 +284,72 @@ def a_reload_takes_what_can_be_used(server: Server, reload: Sequence[str]) -> No
     until(lambda: server.said("configuration_reloaded"), server.journal, look_s=LOOK_S)
     server.finish()
     assert server.shown("MainPID") == main
+
+
+def a_new_client_certificate_is_used(server: Server, reload: Sequence[str], keys: Path) -> None:
+    """Put over the old one and reloaded, it is the one whose end is watched; work goes on, in the same process."""
+    machine, main = server.machine, server.shown("MainPID")
+    renewed = certificates.client(Pki(keys / "pki").root, ORGANISATION)
+    ends = renewed.certificate.not_valid_after_utc.timestamp()
+    assert client_ends(machine) not in (None, ends)
+    passphrase = (keys / "pki/client.passphrase").read_bytes().strip()
+    bundle = pkcs12.serialize_key_and_certificates(
+        b"renewed", renewed.key, renewed.certificate, None, BestAvailableEncryption(passphrase)
+    )
+    machine.path("/root/client.p12").write_bytes(bundle)
+    machine.run("install", "--mode=640", "--group=sealdrop", "client.p12", "/etc/sealdrop/")
+    follow(machine, reload)
+    until(lambda: client_ends(machine) == ends, server.journal, look_s=LOOK_S)
+    server.drop_some("renewed", 1)
+    server.finish()
+    assert server.shown("MainPID") == main
+
+
+def what_is_elsewhere_needs_the_drop_in(server: Server) -> None:
+    """A file where the unit lets nobody write: check says so beforehand, prints what mends it, and it does."""
+    machine, path = server.machine, server.machine.path(CONFIG)
+    machine.run("install", "--directory", "--owner=sealdrop", FIGURES)
+    path.write_text(path.read_text().replace("[metrics]\n", f'[metrics]\ntextfile = "{FIGURES}/sealdrop.prom"\n'))
+    asked = machine.ask("sealdrop", "check", "--unit")
+    assert asked.returncode == 1
+    assert f"metrics.textfile: {FIGURES} would be read-only for the service" in asked.stderr
+    assert "With the drop-in printed above nothing would be." in asked.stderr
+    machine.path("/etc/systemd/system/sealdrop.service.d/local.conf").write_text(asked.stdout)
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "restart", "sealdrop")
+    machine.run("sealdrop", "check", "--unit")
+    written = machine.path(FIGURES) / "sealdrop.prom"
+    until(lambda: written.exists() and "sealdrop_documents" in written.read_text(), server.journal, look_s=LOOK_S)
+
+
+def people_are_told(server: Server) -> None:
+    """Of the ends that the service did not come to, and that a test is a test."""
+    assert server.machine.run("sealdrop", "check", "--alerts") == "webhook: the test was sent\n"
+    told = server.machine.path(TOLD)
+    until(lambda: "unclean_stop" in told.read_text(), server.journal, look_s=LOOK_S)
+    assert "test of the alerts" in told.read_text()
+
+
+def a_group_that_is_not_handed_down_is_told_of(server: Server) -> None:
+    """Under the unit, results in a folder without set-group-ID are closed to the office: the check says so before."""
+    machine, outbound = server.machine, "/srv/sealdrop/invoices/outbound"
+    machine.run("chmod", "g-s", outbound)
+    looked = machine.run("sealdrop", "check", "--json", "--no-audit", "--offline")
+    found = {each["condition"]: each for each in json.loads(looked)["findings"]}
+    assert "not for the group sealdrop-office" in found["group_not_handed_down"]["text"]
+    server.drop("closed.pdf", unique(samples.invoice(), 2000))
+    server.finish()
+    assert machine.ask("runuser", f"--user={STAFF}", "--", "cat", f"{outbound}/closed.pdf").returncode != 0
+    machine.run("chmod", "g+s", outbound)
+
+
+def client_ends(machine: Machine) -> float | None:
+    """Return when the client certificate ends, as Prometheus hears it; None while nobody answers it, in a reload."""
+    fetch = f"import urllib.request as r; print(r.urlopen('http://{LISTEN}/metrics').read().decode())"
+    name = "sealdrop_certificate_expiry_timestamp_seconds"
+    figures = machine.ask("python3", "-c", fetch).stdout.splitlines()
+    ends = [float(line.split()[-1]) for line in figures if line.startswith(name) and 'role="client"' in line]
+    return ends[0] if ends else None
 
 
 def systemd_tries_again_unless_a_person_must_look(server: Server) -> None:
@@ -305,11 +405,16 @@ def people_get_what_is_theirs(server: Server) -> None:
         assert server.machine.ask("runuser", "--user=nobody", "--", "cat", place).returncode != 0, place
 
 
-def follow(machine: Machine, blocks: Sequence[str], stdin: str = "") -> None:
-    """Do what the page says, but for what cannot be done here."""
-    for block in blocks:
-        if not any(words in block for words in UNTRIED):
-            machine.shell(block, stdin)
+def follow(machine: Machine, blocks: Sequence[str], stdin: str = "") -> list[str]:
+    """Do what the page says, but for what cannot be done here; return what each block printed."""
+    return [machine.shell(block, stdin) for block in blocks if not any(words in block for words in UNTRIED)]
+
+
+def have_a_listener(machine: Machine) -> None:
+    """Run who is told by webhook."""
+    machine.path("/srv/listener.py").write_text(LISTENER)
+    machine.path(TOLD).touch()
+    machine.run("systemd-run", "--quiet", "--unit=listener", f"{PYTHON}/bin/python3", "/srv/listener.py")
 
 
 def start_sandbox(machine: Machine, keys: Path) -> Path:
@@ -324,6 +429,9 @@ def start_sandbox(machine: Machine, keys: Path) -> Path:
 
 def configure(machine: Machine, tmp_path: Path) -> Config:
     """Edit the example as an administrator does, and return the configuration as it is seen from here."""
+    machine.shell(
+        "install --directory --owner=sealdrop --group=sealdrop-office --mode=2770 /srv/sealdrop/invoices/processed"
+    )
     path = machine.path(CONFIG)
     text = path.read_text()
     for before, after in (
@@ -332,6 +440,12 @@ def configure(machine: Machine, tmp_path: Path) -> Config:
         ('archivers = ["example-archive"]', f'archivers = ["{DEFAULT_ARCHIVER}"]'),
         ('# ca_file = "ca.pem"  # example', 'ca_file = "certeurope-root.pem"'),
         ("# poll_first_s = 1.0", "poll_first_s = 0.3"),
+        # After a death between the intent to have something signed and the call, that long is waited before the call.
+        ("# read_timeout_s = 60.0", "read_timeout_s = 10.0"),
+        ("# call_timeout_s = 120.0", "call_timeout_s = 10.0"),
+        ("# sign_again_after_s = 180.0", "sign_again_after_s = 12.0"),
+        ("\n[metrics]\n", f"\n{MORE}"),
+        ('# processed = "/srv', 'processed = "/srv'),
     ):
         assert before in text
         text = text.replace(before, after)

@@ -1,5 +1,8 @@
 """The service is killed again and again while documents are dropped all the while; nothing is lost, doubled or left.
 
+Documents come with sidecars and checksum files, originals are kept, and the configuration is read anew at random
+moments: one of two in turn, by which some documents are another account's. Old workers are hardly waited for.
+
 ``SEALDROP_TEST_KILLS`` sets the number of kills (10 unless told; the long form has 100 and more) and
 ``SEALDROP_TEST_SEED`` the seed, which decides what is dropped when and at which line of the log the service is killed::
 
@@ -12,7 +15,7 @@ import signal
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ import pytest
 from invariants import Drop, check, settled
 from programs import Program, program
 from running import PATIENCE_S, drop, quicken, unique
+from sealdrop.audit.reading import read_records
 from sealdrop.config import Config, load
 from sealdrop.model import State
 from sealdrop.sandbox import samples
@@ -40,6 +44,21 @@ IMPATIENT = {
     "retry_longest_s": "1",
     "poll_longest_s": "0.5",
 }
+# What the sandbox's configuration has besides, in one of two forms.
+FOLDER = """processed = "{name}/processed"
+sidecar = "optional"
+checksum = "optional"
+daily_quota = 100000
+hours = []
+"""
+FORMS = (
+    ("grace_s = 0.1", "grace_s = 1"),
+    ("inspectors = 1", "inspectors = 2"),
+    ("poll_first_s = 0.05", "poll_first_s = 0.1"),
+    ("daily_quota = 100000", "daily_quota = 90000"),
+    ("hours = []", 'hours = ["00:00-24:00"]'),
+    ('[folders.contracts]\naccount = "sandbox"', '[folders.contracts]\naccount = "second"'),
+)
 
 
 @dataclass
@@ -73,14 +92,22 @@ class Feeder:
         name = self.rng.choice(("", "2026/", "2026/été/")) + f"{number}.pdf"
         kind = self.rng.random()
         if kind < 0.1:
-            return Drop(folder, name, samples.encrypted() + b"%% %d\n" % number, State.REJECTED)
-        if kind < 0.2:
-            return Drop(folder, name, samples.not_a_pdf() + b"%d\n" % number, State.REJECTED)
-        return Drop(folder, name, unique(samples.invoice(), number))
+            new = Drop(folder, name, samples.encrypted() + b"%% %d\n" % number, State.REJECTED)
+        elif kind < 0.2:
+            new = Drop(folder, name, samples.not_a_pdf() + b"%d\n" % number, State.REJECTED)
+        else:
+            new = Drop(folder, name, unique(samples.invoice(), number))
+        if self.rng.random() < 0.5:
+            new = replace(new, sidecar=b'{"reference": "number %d"}' % number)
+        if self.rng.random() < 0.5:
+            new = replace(new, checksum=f"{new.sha256}  {number}.pdf\n".encode())
+        return new
 
     def _put(self, new: Drop) -> None:
-        """Write it under its name, or elsewhere and move it in."""
+        """Write it under its name, or elsewhere and move it in; first what comes with it."""
         inbound = self.config.folders[new.folder].inbound
+        for companion, content in new.companions.items():
+            drop(content, inbound, new.name + companion.suffix)
         if self.rng.random() < 0.5:
             drop(new.content, inbound, new.name)
         else:
@@ -100,10 +127,11 @@ def test_a_service_that_is_killed_again_and_again_loses_and_doubles_nothing(dire
     rng = random.Random(SEED)
     config_path = directory / "sealdrop.toml"
     arguments = ("run", "--config", config_path)
-    killed = {"service": 0, "sandbox": 0}
+    killed, asked = {"service": 0, "sandbox": 0}, 0
     with ExitStack() as stack:
         sandbox = stack.enter_context(ExitStack())
         _start_sandbox(directory, sandbox)
+        _extend(config_path)
         quicken(config_path, **IMPATIENT)
         config = load(config_path)
         for _, place in (each for folder in config.folders.values() for each in folder.places()):
@@ -116,6 +144,14 @@ def test_a_service_that_is_killed_again_and_again_loses_and_doubles_nothing(dire
             feeder.granted.release(rng.randint(1, 6))
             with program(*arguments) as service:
                 _until_some_moment(service, rng)
+                for _ in range(rng.choice((0, 1, 1, 2))):
+                    if any('"service_started"' in line for line in service.lines):
+                        asked += 1
+                        _change(config_path)
+                        service.process.send_signal(signal.SIGHUP)
+                        if rng.random() < 0.6:
+                            service.wait_for("configuration_reloaded")
+                        service.wait_for_lines(rng.randint(0, 15), quiet_s=QUIET_S)
                 if rng.random() < 0.2:
                     killed["sandbox"] += 1
                     sandbox.close()
@@ -136,7 +172,35 @@ def test_a_service_that_is_killed_again_and_again_loses_and_doubles_nothing(dire
             assert service.end(signal.SIGTERM) == 0
     check(directory, config, feeder.drops)
     unfit = sum(each.state is State.REJECTED for each in feeder.drops)
-    print(f"seed {SEED}: {killed} killed, {len(feeder.drops)} documents, {unfit} of them unfit, 0 lost")  # noqa: T201
+    reloads = sum(1 for _ in read_records(config.service.state_dir / "audit", event="configuration_reloaded"))
+    print(  # noqa: T201
+        f"seed {SEED}: {killed} killed, {asked} reloads asked for, {reloads} on record, {len(feeder.drops)} documents, "
+        f"{unfit} of them unfit, 0 lost, 0 sealed twice"
+    )
+    assert reloads
+
+
+def _extend(path: Path) -> None:
+    """Give the sandbox's configuration another account, which is the same, and folders that keep more and take more."""
+    text = path.read_text()
+    account = text[text.index("[accounts.sandbox]") : text.index("# Invoices")]
+    for name in ("invoices", "contracts"):
+        text = text.replace(f"[folders.{name}.seal]", f"{FOLDER.format(name=name)}\n[folders.{name}.seal]")
+    text = text.replace("create_folders = true", "create_folders = true\ngrace_s = 0.1\ninspectors = 1")
+    path.write_text(text + "\n" + account.replace("[accounts.sandbox]", "[accounts.second]"))
+
+
+def _change(path: Path) -> None:
+    """Put the other one of the two forms in the place of a configuration, at once as a whole."""
+    text = path.read_text()
+    first, _ = FORMS[0]
+    old, new = (0, 1) if first + "\n" in text else (1, 0)
+    for form in FORMS:
+        assert f"{form[old]}\n" in text, form
+        text = text.replace(f"{form[old]}\n", f"{form[new]}\n")
+    changed = path.with_name("changed.toml")
+    changed.write_text(text)
+    changed.rename(path)
 
 
 def _start_sandbox(directory: Path, stack: ExitStack) -> None:
@@ -145,10 +209,14 @@ def _start_sandbox(directory: Path, stack: ExitStack) -> None:
 
 
 def _until_some_moment(service: Program, rng: random.Random) -> None:
-    """Wait a while: mostly until a line of the log and some ms more, sometimes no longer than the start may take."""
+    """Wait a while: mostly until a line of the log and some ms more, sometimes no longer than the start may take.
+
+    However slow the machine is, a service is mostly let start: one that is always killed before shows nothing.
+    """
     pause = threading.Event()
     if rng.random() < 0.15:
         pause.wait(rng.uniform(0.0, 1.5))
         return
-    service.wait_for_lines(rng.randint(1, 45), quiet_s=QUIET_S)
+    service.wait_for('"service_started"')
+    service.wait_for_lines(rng.randint(0, 40), quiet_s=QUIET_S)
     pause.wait(rng.uniform(0.0, 0.03))

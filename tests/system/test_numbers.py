@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from disks import until
-from running import quicken, stored, unique
+from running import quicken, stored, unique, until
 from sealdrop.config import load
 from sealdrop.sandbox import samples
 

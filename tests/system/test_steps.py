@@ -77,7 +77,7 @@ def test_the_fork_server_outlives_a_service_that_is_killed_while_it_calls() -> N
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("part", range(PARTS))
 def test_dying_at_any_step_loses_and_doubles_nothing(tmp_path: Path, keys: Path, nursery: Nursery, part: int) -> None:
-    """Killed before and after each step, and started again: every document ends once, as it must."""
+    """Killed before and after each step, by a flush once, and started again: every document ends once, as it must."""
     told: set[str] = set()
     with ExitStack() as lasting:
         shared: Rounds | None = None

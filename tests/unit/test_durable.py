@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from sealdrop.durable import (
     replace_file,
     tagged_name,
     temporary_file,
+    temporary_name,
 )
 from sealdrop.errors import Retryable
 from sealdrop.model import Sha256
@@ -241,10 +243,34 @@ def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
 
 def test_publishing_takes_the_temporary_name_away(tmp_path: Path) -> None:
     """After publishing the file has its final name only."""
-    (tmp_path / "t").write_bytes(b"x")
-    publish(tmp_path / "t", tmp_path / "f")
+    with (tmp_path / "t").open("wb") as file:
+        publish(file, tmp_path / "t", tmp_path / "f")
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").stat().st_nlink == 1
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_half_of_another_writers_file_gets_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    """A second writer under the same tag takes the first one's name away: then neither's file is published for it."""
+    final, flush = tmp_path / "a.pdf", durable.flush
+    if not links:
+
+        def refuse(*_: object, **__: object) -> None:
+            raise OSError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+
+    def interrupted(file: BinaryIO) -> None:
+        flush(file)
+        (tmp_path / temporary_name("d1")).unlink()
+        (tmp_path / temporary_name("d1")).write_bytes(b"wh")
+
+    monkeypatch.setattr(durable, "flush", interrupted)
+    with pytest.raises(Retryable, match="somebody else"):
+        publish_new(b"whole", final, tag="d1")
+    assert not final.exists()
 
 
 @pytest.mark.parametrize(

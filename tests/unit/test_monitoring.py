@@ -25,7 +25,7 @@ def _labels() -> dict[str, set[str]]:
     """Return every figure with its labels, by the name that it is documented under."""
     figures = Figures(
         NOW,
-        LedgerFigures({"invoices": {State.SEALED: 1}}, {}, 2, 1),
+        LedgerFigures({"invoices": {State.SEALED: 1}}, {}, {}, {"invoices": (1, 2)}, 2, 1),
         NOW,
         {"invoices": 0.0},
         {("main", "create"): False},

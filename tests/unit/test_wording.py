@@ -16,6 +16,7 @@ LEFT_IN_INBOUND = {
     Reason.COMPANION_ALONE,
     Reason.OWN_RECORD,
 }
+ALSO_OF_DOCUMENTS = {Reason.TOO_LARGE, Reason.SIDECAR_INVALID, Reason.CHECKSUM_INVALID}
 OUR_JARGON = ("ledger", "spool", "byte range", "xref", "pypdf", "pyHanko", "JSON", "exception", "daemon", "DocMDP")
 
 
@@ -73,7 +74,7 @@ def test_a_document_that_the_service_did_not_seal_is_told_so(reason: Reason) -> 
     assert "beside" not in text
 
 
-@pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND | {Reason.TOO_LARGE}))
+@pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND | ALSO_OF_DOCUMENTS))
 def test_a_notice_says_what_is_wrong_and_that_the_file_was_left(reason: Reason) -> None:
     """Each reason why a file is left in inbound has words for the office in both languages, and lines that fit."""
     words = NOTICE_WORDS[reason]
@@ -92,7 +93,7 @@ def test_a_notice_says_what_is_wrong_and_that_the_file_was_left(reason: Reason) 
 
 def test_every_reason_that_a_file_can_be_left_for_has_words() -> None:
     """No other reason has a notice's words."""
-    assert set(NOTICE_WORDS) == LEFT_IN_INBOUND | {Reason.TOO_LARGE}
+    assert set(NOTICE_WORDS) == LEFT_IN_INBOUND | ALSO_OF_DOCUMENTS
 
 
 @pytest.mark.parametrize("reason", sorted(LEFT_IN_INBOUND))

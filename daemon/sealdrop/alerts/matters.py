@@ -75,6 +75,12 @@ class Matter:
     over_at: datetime | None = None
     told: Mapping[str, Telling] = field(default_factory=dict)
 
+    def not_after(self, now: datetime) -> "Matter":
+        """Return the same, with no moment in it that is still to come."""
+        over_at = self.over_at and min(self.over_at, now)
+        told = {channel: replace(telling, at=min(telling.at, now)) for channel, telling in self.told.items()}
+        return replace(self, since=min(self.since, now), over_at=over_at, told=told)
+
     def phase(self, channel: str, now: datetime, rules: "Rules") -> Phase | None:
         """Return what the channel is to be told now, if anything."""
         told = self.told.get(channel)
@@ -211,12 +217,13 @@ class Book:
 
     def observe(self, observations: Iterable[Observation], now: datetime) -> None:
         """Take note of everything that is wrong at this moment: what is known and not among it may be over."""
+        self._catch_up(now)
         present = {each.key: each for each in observations if each.kind not in self._rules.switched_off}
         self._present = frozenset(present)
         for key, each in present.items():
             known = self.memory.matters.get(key)
             if known is None:
-                known = Matter(each.kind, key, each.since, each.text, each.repeats)
+                known = Matter(each.kind, key, min(each.since, now), each.text, each.repeats)
                 self._waited.pop(key, None)
             text = known.text if each.repeats and known.over_at is None else each.text
             self.memory.matters[key] = replace(known, text=text, repeats=each.repeats, over_at=None)
@@ -227,6 +234,12 @@ class Book:
             self.memory.matters[key] = matter
             if matter.kind in self._rules.switched_off or self._is_closed(matter, now):
                 del self.memory.matters[key]
+
+    def _catch_up(self, now: datetime) -> None:
+        """Take what was noted by a clock that was ahead, and has been set back, as noted now: else all would wait."""
+        self._began_at = min(self._began_at, now)
+        self._met = {key: min(met, now) for key, met in self._met.items()}
+        self.memory.matters = {key: matter.not_after(now) for key, matter in self.memory.matters.items()}
 
     def _perhaps_over(self, matter: Matter, now: datetime) -> Matter:
         if matter.over_at is not None:

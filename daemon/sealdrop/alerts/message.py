@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pydantic import JsonValue
 
+CALL_TIMEOUTS = 4  # of a channel's ``timeout_s``, which is for one wait, that a whole message may take
 LONGEST_LINE = 400  # characters of a text that others have a hand in: names of files, answers of servers
 
 

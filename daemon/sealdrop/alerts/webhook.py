@@ -10,10 +10,14 @@ import httpx
 from pydantic import JsonValue
 
 from sealdrop import __version__
-from sealdrop.alerts.message import Message, shown
+from sealdrop.alerts.message import CALL_TIMEOUTS, Message, shown
+from sealdrop.alerts.trust import verified
+from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Webhook, is_protected
 from sealdrop.errors import ConfigurationError, Retryable
 from sealdrop.places import Secret
+from sealdrop.signapi.deadline import call_within
+from sealdrop.signapi.transport import BoundedTransport
 
 SLACK_CHARACTERS = 30_000  # of 40,000 that Slack takes; it cuts what is longer
 TEAMS_CHARACTERS = 20_000  # of the 28 KB that Teams takes
@@ -24,8 +28,9 @@ class WebhookChannel:
 
     name = "webhook"
 
-    def __init__(self, config: Webhook) -> None:
+    def __init__(self, config: Webhook, clock: Clock | None = None) -> None:
         self._config = config
+        self._clock = clock or SystemClock()
 
     def send(self, message: Message) -> str | None:
         """Call the address; what it answers is not read beyond its status.
@@ -35,16 +40,16 @@ class WebhookChannel:
         """
         try:
             url, headers = self._address(), self._headers()
-            context = ssl.create_default_context(cafile=self._config.ca_file)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            timeout_s, transport = self._config.timeout_s, BoundedTransport(verified(self._config.ca_file), 1)
             with (
-                httpx.Client(verify=context, timeout=self._config.timeout_s, trust_env=False) as client,
+                call_within(timeout_s * CALL_TIMEOUTS, self._clock),
+                httpx.Client(transport=transport, timeout=timeout_s, trust_env=False) as client,
                 client.stream("POST", url, json=_body(message, self._config.format), headers=headers) as answer,
             ):
                 status = answer.status_code
         except ConfigurationError as error:
             raise Retryable("; ".join(error.problems)) from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:  # ValueError: no host's name
             raise Retryable(f"webhook: {_words(error)}") from None  # the error behind it may hold the address
         if not 200 <= status < 300:
             raise Retryable(f"webhook: it answered with HTTP {status}")

@@ -81,7 +81,9 @@ WORDS: Mapping[AlertKind, Words] = {
     ),
     AlertKind.CERTIFICATE_EXPIRING: Words(
         "a certificate ends ({about})",
-        "Until it ends everything works as before. Once it has ended, documents wait and nothing is lost.",
+        "Until it ends everything works as before. Once the client certificate or SignAPI's has ended, documents wait "
+        "and nothing is lost. A trust anchor is trusted beyond its end, but seals of the authority that follows it are "
+        "billed and not delivered until that one is added.",
         "Client certificate: ask CertEurope for a new one, put it in the place of the old and reload the service. "
         "Trust anchor: put the authority's new certificate into the file beside the old one, and reload. SignAPI's own "
         "certificate is CertEurope's to renew.",

@@ -233,7 +233,9 @@ RULES: Mapping[Condition, Rule] = MappingProxyType(
         ),
         Condition.ANCHORS_UNUSABLE: _refuses("Give PEM files with certificates (docs/verification.md says which)."),
         Condition.ANCHOR_EXPIRED: _warns("Remove it once no seal of its time has to be checked."),
-        Condition.ANCHORS_EXPIRED: _fails("Add the authority that issues the seals now: others are never delivered."),
+        Condition.ANCHORS_EXPIRED: _fails(
+            "Add the authority that issues the seals now; those of another are billed, and not delivered."
+        ),
         Condition.ANCHOR_EXPIRING: _warns(
             "Ask CertEurope for the authority that follows it, and add that one beside it."
         ),

@@ -13,7 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from sealdrop.config import Config, load
+
 ASK_S = 5.0
+LOAD_S = 5.0  # to follow the links of all folders; longer means that one of them hangs
 UNIT = "sealdrop.service"
 RESOLVERS = Path("/etc/resolv.conf")
 # The unit that is installed with the program, else the one in the source tree.
@@ -45,6 +48,18 @@ def within(limit_s: float, ask: Callable[[], _Answer]) -> _Answer:
     if not answers:
         raise TimeoutError
     return answers[0]
+
+
+def load_in_time(path: Path) -> Config:
+    """Return the configuration; if one of its folders hangs, without having followed where they lead.
+
+    Raises:
+        ConfigurationError: it cannot be used; all its faults are in ``problems``.
+    """
+    try:
+        return within(LOAD_S, lambda: load(path))
+    except TimeoutError:
+        return load(path, follow_links=False)
 
 
 def unit_text() -> tuple[str, str]:
@@ -94,6 +109,17 @@ def followed(path: Path) -> Path:
         return within(ASK_S, path.resolve)
     except (OSError, RuntimeError):  # RuntimeError: links that lead in a circle, before Python 3.13
         return path
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a file is there; of one that may not be looked at nothing is said."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def programs() -> Sequence[Path]:

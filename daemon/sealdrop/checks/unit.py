@@ -7,7 +7,8 @@ systemd.exec(5) and systemd.resource-control(5), version 252, with its rules of 
 - What is empty (TemporaryFileSystem=, ProtectHome=tmpfs, PrivateTmp=) hides all below it but what is bound there.
 - Else the setting that names the nearest folder counts; of two that name the same one, the stricter.
 
-Not judged: a root of its own (RootDirectory=, RootImage=), and who the files belong to.
+Not judged: a root of its own (RootDirectory=, RootImage=), and who the files belong to. (Long, because
+the rules only mean something together.)
 """
 
 import ipaddress
@@ -126,14 +127,15 @@ class Unit:
         """Whether a switch is on."""
         return self.last(name).lower() in ("yes", "true", "on", "1")
 
-    def credentials(self) -> frozenset[str]:
-        """Return the names of the credentials that the service is given."""
-        given = (
-            word
-            for name in ("LoadCredential", "LoadCredentialEncrypted", "SetCredential", "SetCredentialEncrypted")
-            for word in self.all(name)
-        )
-        return frozenset(word.partition(":")[0] for word in given)
+    def credentials(self) -> Mapping[str, Path | None]:
+        """Return the names of the credentials that the service is given, each with the file it is from, if it is."""
+        given: dict[str, Path | None] = {}
+        for name in ("SetCredential", "SetCredentialEncrypted", "LoadCredential", "LoadCredentialEncrypted"):
+            for word in self.all(name):
+                credential, _, source = word.partition(":")
+                is_file = name.startswith("Load") and source.startswith("/")
+                given[credential] = Path(source) if is_file else None
+        return given
 
     def rules(self) -> Iterator[Rule]:
         """Yield what its settings say about paths."""
@@ -172,12 +174,13 @@ def blocked(
     config: Config,
     *units: str,
     programs: Iterable[Path] = (),
+    is_there: Callable[[Path], bool] = lambda _: True,
     resolve: Callable[[Path], Path] = lambda path: path,
 ) -> list[Blocked]:
     """Return what the configuration names and the unit (its text, those of its drop-ins) would keep from the service.
 
-    ``programs`` are the folders that the program is made of, which the service reads, too. ``resolve`` follows links,
-    if it is to.
+    ``programs`` are the folders that the program is made of, which the service reads, too. ``is_there`` says whether a
+    credential's file is, ``resolve`` follows links, if they are to.
     """
     unit = Unit(*units)
     rules = list(unit.rules())
@@ -191,6 +194,13 @@ def blocked(
             remedy = f"ReadWritePaths={place.path}, or use the drop-in"
             found.append(Blocked(place.key, f"{place.path} would be read-only for the service", setting, remedy))
     loaded = unit.credentials()
+    for name, source in loaded.items():
+        if source is not None and not is_there(source):
+            # Whether the configuration names it or not: systemd starts nothing without it (status 243).
+            what = f"{source} is not there, and systemd does not start the service without it"
+            found.append(
+                Blocked("credentials", what, f"LoadCredential={name}:{source}", "put the secret into that file")
+            )
     for key, name in credentials(config):
         if name not in loaded:
             remedy = f"LoadCredential={name}:{CREDENTIALS / name}, with the secret in that file"

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from sealdrop import __version__
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import printable
 from sealdrop.errors import ConfigurationError, Fatal, SealdropError
 
 app = typer.Typer(
@@ -72,4 +73,5 @@ def main() -> None:
 
 def complain(error: BaseException) -> None:
     """Say on standard error what went wrong."""
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"sealdrop: {error}")
+    text = "\n".join(map(printable, f"sealdrop: {error}".split("\n")))
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(text)

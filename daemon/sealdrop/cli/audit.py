@@ -1,7 +1,6 @@
 """``sealdrop audit``: the audit trail, shown and checked. Needs nothing but its files."""
 
 import json as json_text
-import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
@@ -11,13 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import TaskProgressColumn
 
 from sealdrop.audit.check import TrailReport, verify_trail
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, audit_app
+from sealdrop.cli.bar import work_bar
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.config import load
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import LedgerReader
@@ -54,40 +54,35 @@ def show_entries(entries: Iterable[TrailEntry], console: Console, zone: tzinfo, 
 
     ``about_one`` leaves out which document each is about.
     """
-    shown = 0
+    count = 0
     for entry in entries:
-        about = "" if about_one or entry.document is None else f"  [cyan]{escape(entry.document)}[/cyan]"
-        named = "" if not about else f" {escape(plain(entry.data.get('name')))}:"
+        about = "" if about_one or entry.document is None else f"  [cyan]{shown(entry.document)}[/cyan]"
+        named = "" if not about else f" {shown(plain(entry.data.get('name')))}:"
         at = entry.at.astimezone(zone)
         console.print(
             f"[dim]{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03}[/dim]{about}{named}"
-            f"  {escape(printable(sentence(entry)))}  [dim]{escape(entry.event)} {entry.seq}[/dim]",
+            f"  {shown(sentence(entry))}  [dim]{shown(entry.event)} {entry.seq}[/dim]",
             soft_wrap=True,
         )
-        shown += 1
-    return shown
+        count += 1
+    return count
 
 
 def _show_stories(stories: Iterable[Story], console: Console, zone: tzinfo) -> int:
     """Print documents for people, each with what happened to it; return how many there were."""
-    shown = 0
+    count = 0
     for story in stories:
-        if shown:
+        if count:
             console.print()
-        name, folder = printable(story.name or "-"), printable(story.folder or "-")
         outcome = story.outcome.replace("_", " ")
+        name, folder = shown(story.name or "-"), shown(story.folder or "-")
         console.print(
-            f"[bold]{escape(name)}[/bold]  {escape(folder)}  [cyan]{escape(story.id)}[/cyan]  [bold]{outcome}[/bold]",
+            f"[bold]{name}[/bold]  {folder}  [cyan]{shown(story.id)}[/cyan]  [bold]{outcome}[/bold]",
             soft_wrap=True,
         )
         show_entries(story.entries, console, zone, about_one=True)
-        shown += 1
-    return shown
-
-
-def printable(text: str) -> str:
-    """Return a text with what a terminal would obey made visible: names of files are other people's text."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+        count += 1
+    return count
 
 
 def expectation(text: str) -> tuple[int, str]:
@@ -125,16 +120,7 @@ def trail_to_check(
 def checked(directory: Path, expected: Sequence[tuple[int, str]]) -> TrailReport:
     """Return the verdict on a trail; on a terminal, a bar on standard error shows how far the work is."""
     sizes = {path: path.stat().st_size for path in directory.glob("*.jsonl")}
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
+    with work_bar(TaskProgressColumn()) as bar:
         task = bar.add_task("checking the audit trail", total=sum(sizes.values()))
         return verify_trail(directory, expect=expected, on_file=lambda path: bar.advance(task, sizes.get(path, 0)))
 
@@ -183,7 +169,7 @@ def _report_as_json(report: TrailReport) -> JsonValue:
 def _show_report(report: TrailReport, console: Console, *, checked_tail: bool) -> None:
     for problem in report.problems:
         place = f"{problem.file or ''}{f' line {problem.line}' if problem.line else ''}"
-        console.print(f"[red]✗[/red] {escape(f'{place}: ' if place else '')}{escape(problem.text)}", soft_wrap=True)
+        console.print(f"[red]✗[/red] {shown(f'{place}: ' if place else '')}{shown(problem.text)}", soft_wrap=True)
     if report.problem_count > len(report.problems):
         console.print(f"… and {report.problem_count - len(report.problems)} more")
     period = ""
@@ -249,17 +235,17 @@ def show(
     if question.is_about_documents:
         stories = answer(directory, question)
         if json:
-            shown = _print_json((entry for story in stories for entry in story.entries), console)
+            count = _print_json((entry for story in stories for entry in story.entries), console)
         else:
-            shown = _show_stories(stories, console, times_in)
+            count = _show_stories(stories, console, times_in)
     else:
         entries = read_records(directory, event=event, since=question.since, until=question.until)
-        shown = _print_json(entries, console) if json else show_entries(entries, console, times_in)
-    if shown and not json:
-        console.print(f"[dim]Times are {escape(zone)}.[/dim]")
-    if not shown and not json:
-        Console(stderr=True).print(f"Nothing in the audit trail {directory} fits what was asked.", soft_wrap=True)
-    raise typer.Exit(Exit.OK if shown else Exit.NO)
+        count = _print_json(entries, console) if json else show_entries(entries, console, times_in)
+    if count and not json:
+        console.print(f"[dim]Times are {shown(zone)}.[/dim]")
+    elif not count:
+        typer.echo(f"Nothing on record in {directory} fits.", err=True)
+    raise typer.Exit(Exit.OK if count else Exit.NO)
 
 
 def time_zone(name: str) -> tzinfo:
@@ -278,15 +264,15 @@ def time_zone(name: str) -> tzinfo:
 
 def _print_json(entries: Iterable[TrailEntry], console: Console) -> int:
     """One JSON object with all records; written as they are read, so that ten years of them fit."""
-    shown = 0
+    count = 0
     console.out('{"records": [', end="")
     for entry in entries:
         console.out(
-            "," if shown else "", "\n  ", json_text.dumps(entry_as_json(entry), ensure_ascii=False), sep="", end=""
+            "," if count else "", "\n  ", json_text.dumps(entry_as_json(entry), ensure_ascii=False), sep="", end=""
         )
-        shown += 1
+        count += 1
     console.out("\n]}")
-    return shown
+    return count
 
 
 def utc(moment: datetime | None) -> datetime | None:

@@ -5,29 +5,25 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import JsonValue
 from rich.console import Console, Group
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from sealdrop.checks import eyes
 from sealdrop.checks.findings import Condition, Finding, Mark
-from sealdrop.checks.surroundings import within
+from sealdrop.checks.surroundings import load_in_time
 from sealdrop.checks.survey import Survey, Tell, Wanted
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.check_alerts import check_alerts
 from sealdrop.cli.check_unit import check_unit
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.clock import SystemClock
-from sealdrop.config import Config, load
 from sealdrop.errors import ConfigurationError
-
-LOAD_S = 5.0  # to follow the links of all folders; longer means that one of them hangs
 
 _MARKS = {
     Mark.OK: "[green]✓[/green]",
@@ -72,15 +68,15 @@ def check(
     if unit and alerts:
         raise typer.BadParameter("give one of --unit and --alerts")
     if unit:
-        raise typer.Exit(check_unit(_load(config), offline=offline, json=json))
+        raise typer.Exit(check_unit(load_in_time(config), offline=offline, json=json))
     if alerts:
-        raise typer.Exit(check_alerts(_load(config), json=json))
+        raise typer.Exit(check_alerts(load_in_time(config), json=json))
     wanted = Wanted(offline=offline, audit=audit, user=_user(user))
     try:
-        settings = _load(config)
+        settings = load_in_time(config)
     except ConfigurationError as error:
         findings = [
-            Finding.of(Condition.CONFIGURATION_FAULTY, "configuration", str(config), problem)
+            Finding.of(Condition.CONFIGURATION_FAULTY, "configuration", config.name, problem)
             for problem in error.problems
         ]
     else:
@@ -105,14 +101,6 @@ def _user(name: str | None) -> eyes.User | None:
     if os.geteuid() not in (0, user.uid):
         raise typer.BadParameter("only root can look with another user's rights", param_hint="--user")
     return user
-
-
-def _load(path: Path) -> Config:
-    """Return the configuration; if one of its folders hangs, without having followed where they lead."""
-    try:
-        return within(LOAD_S, lambda: load(path))
-    except TimeoutError:
-        return load(path, follow_links=False)
 
 
 @contextmanager
@@ -166,23 +154,27 @@ def _counts(findings: Sequence[Finding]) -> dict[Mark, int]:
 def _show(findings: Sequence[Finding], console: Console) -> None:
     subjects = dict.fromkeys(finding.subject for finding in findings)
     for subject in subjects:
-        console.print(f"[bold]{escape(subject)}[/bold]")
+        console.print(f"[bold]{shown(subject)}[/bold]")
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=True)
         table.add_column(width=1)
         table.add_column(width=18)
         table.add_column(ratio=1, overflow="fold")
         for finding in (each for each in findings if each.subject == subject):
-            table.add_row(_MARKS[finding.mark], escape(finding.what), _cell(finding))
+            table.add_row(_MARKS[finding.mark], shown(finding.what), _cell(finding))
         console.print(table)
     console.print()
     console.print(_conclusion(findings))
 
 
 def _cell(finding: Finding) -> Group:
-    lines = [escape(finding.text)]
+    lines = [_shown_lines(finding.text)]
     if finding.advice and finding.mark is not Mark.OK:
-        lines.append(f"[dim]→ {escape(finding.advice)}[/dim]")
+        lines.append(f"[dim]→ {_shown_lines(finding.advice)}[/dim]")
     return Group(*lines)
+
+
+def _shown_lines(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
 
 
 def _conclusion(findings: Sequence[Finding]) -> str:

@@ -5,10 +5,11 @@ The drop-in alone goes to standard output, so that it can go into a file; what t
 
 import json as json_text
 from collections.abc import Sequence
+from functools import partial
 
 import typer
 
-from sealdrop.checks.surroundings import addresses_of, followed, programs, resolvers, unit_text
+from sealdrop.checks.surroundings import addresses_of, followed, is_there, programs, resolvers, unit_text
 from sealdrop.checks.unit import Blocked, blocked, drop_in, hosts
 from sealdrop.cli.exits import Exit
 from sealdrop.config import Config
@@ -17,10 +18,11 @@ from sealdrop.config import Config
 def check_unit(config: Config, *, offline: bool, json: bool) -> Exit:
     """Print the drop-in; return NO if the unit, as it is now, would keep something from the service."""
     text, origin = unit_text()
-    found = blocked(config, text, programs=programs(), resolve=followed)
+    judged = partial(blocked, config, programs=programs(), is_there=is_there, resolve=followed)
+    found = judged(text)
     needed = drop_in(config, addresses={} if offline else addresses_of(hosts(config)), resolvers=resolvers())
     # What no drop-in mends: a program in a closed home, for one.
-    left = blocked(config, text, needed, programs=programs(), resolve=followed)
+    left = judged(text, needed)
     if json:
         document = {"ok": not found, "unit": origin, "blocked": _as_json(found), "left": _as_json(left)}
         typer.echo(json_text.dumps({**document, "drop_in": needed}, ensure_ascii=False, indent=2))

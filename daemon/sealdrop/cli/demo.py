@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sealdrop import logs
@@ -22,7 +21,7 @@ from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.sandbox import need_sandbox
 from sealdrop.cli.stopping import Wishes, stop_signals
-from sealdrop.cli.words import size
+from sealdrop.cli.words import shown, size
 from sealdrop.config import Config, load
 from sealdrop.daemon import Daemon
 from sealdrop.daemon.startup import audit_folder
@@ -36,6 +35,25 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 180.0  # for all samples together, on a slow machine
 DEFAULT_DIR = Path("sealdrop-demo")
+# What a new directory's configuration has beyond the sandbox's: something to see in the sealed invoices.
+_VISIBLE = """
+# The seal is seen in the lower right corner of the first page.
+[folders.invoices.seal.visible]
+width_mm = 62
+height_mm = 14
+
+[[folders.invoices.seal.visible.lines]]
+text = "Sealed by {organisation}"
+font = "Helvetica_bold"
+x_px = 6
+y_px = 24
+
+[[folders.invoices.seal.visible.lines]]
+text = "{date:%d/%m/%Y} {time:%H:%M}, document {id}"
+font_size = 6
+x_px = 6
+y_px = 10
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +101,21 @@ def demo(
     whatever PDF you drop into the folders it names is sealed. The seals are real PAdES seals by a made-up authority.
     """
     need_sandbox()
+    from sealdrop.sandbox.configuration import FILE_NAME
     from sealdrop.sandbox.server import Sandbox
 
     console = Console(highlight=False, quiet=json)
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
+    is_new = not (directory / FILE_NAME).exists()
     with (
         (directory / "sealdrop.log").open("a", encoding="utf-8") as log_file,
         stop_signals() as stop,
         Sandbox.start(directory) as service,
     ):
+        if is_new:
+            with service.config_path.open("a", encoding="utf-8") as config_file:
+                config_file.write(_VISIBLE)
         logs.configure("json", "info", log_file)
         settings = load(service.config_path)
         story = Story()
@@ -128,7 +151,8 @@ def _introduce(service: "Sandbox", settings: Config, console: Console) -> None:
     console.print("sealdrop watches these folders:")
     for folder in settings.folders.values():
         archive = "archived" if folder.seal.archive else "not archived"
-        console.print(f"  [cyan]{escape(_near(folder.inbound))}[/cyan]  {folder.seal.level}, {archive}", soft_wrap=True)
+        archive += ", a visible seal" if folder.seal.visible is not None else ""
+        console.print(f"  [cyan]{shown(_near(folder.inbound))}[/cyan]  {folder.seal.level}, {archive}", soft_wrap=True)
     console.print()
 
 
@@ -183,7 +207,7 @@ def _tell(document: Document, event: Event, console: Console) -> None:
     if words is None:
         return
     at = datetime.now().astimezone()
-    name = escape(f"{document.folder}/{document.name}")
+    name = shown(f"{document.folder}/{document.name}")
     console.print(f"[dim]{at:%H:%M:%S}.{at.microsecond // 100_000}[/dim]  {name:<24} {words}", soft_wrap=True)
 
 
@@ -202,7 +226,7 @@ def _words(document: Document, event: EventName, fields: Mapping[str, JsonValue]
         case EventName.SUBMISSION_CONFIRMED:
             return "sent to SignAPI"
         case EventName.REMOTE_STATUS_CHANGED:
-            return f"[dim]SignAPI: {escape(str(fields.get('remote_status')))}[/dim]"
+            return f"[dim]SignAPI: {shown(str(fields.get('remote_status')))}[/dim]"
         case EventName.DOCUMENT_SEALED:
             return "sealed" + _archived(document, ", archived as ")
         case EventName.DOCUMENT_VERIFIED:
@@ -211,7 +235,7 @@ def _words(document: Document, event: EventName, fields: Mapping[str, JsonValue]
         case EventName.DOCUMENT_DELIVERED:
             return "[green]delivered[/green] with its receipt"
         case EventName.DOCUMENT_FAILED:
-            return f"[red]failed: {document.reason}[/red] {escape(document.reason_detail or '')}"
+            return f"[red]failed: {document.reason}[/red] {shown(document.reason_detail or '')}"
         case EventName.ORIGINAL_RETURNED:
             return "given back with its reason"
         case _:
@@ -220,7 +244,7 @@ def _words(document: Document, event: EventName, fields: Mapping[str, JsonValue]
 
 def _archived(document: Document, lead: str) -> str:
     identifiers = ", ".join(archived.identifier for archived in document.remote.archive_ids)
-    return f"{lead}{escape(identifiers)}" if identifiers else ""
+    return f"{lead}{shown(identifiers)}" if identifiers else ""
 
 
 def _conclude(drops: Mapping[tuple[str, str], Sample], story: Story, settings: Config, console: Console) -> bool:
@@ -235,13 +259,13 @@ def _conclude(drops: Mapping[tuple[str, str], Sample], story: Story, settings: C
         as_expected = document is not None and _is_done(story, key) and _fits(document, sample)
         good = good and as_expected
         outcome = _outcome(document) + ("" if as_expected else "\n[red]not what should have happened[/red]")
-        table.add_row(f"{escape(sample.folder)}/{escape(sample.name)}\n[dim]{sample.about}[/dim]", outcome)
+        table.add_row(f"{shown(sample.folder)}/{shown(sample.name)}\n[dim]{sample.about}[/dim]", outcome)
     console.print(table)
     console.print("[bold]Open them[/bold]")
     for key in drops:
         document = story.documents.get(key)
         for path in _files(document, settings) if document else ():
-            console.print(f"  {escape(_near(path))}", soft_wrap=True)
+            console.print(f"  {shown(_near(path))}", soft_wrap=True)
     return good
 
 
@@ -257,7 +281,7 @@ def _outcome(document: Document | None) -> str:
         return f"[green]sealed[/green] {level}" + _archived(document, "\narchive ")
     if document.state is State.REJECTED:
         return f"[yellow]rejected[/yellow] {document.reason}"
-    return f"[red]{document.state}[/red] {escape(document.reason or document.last_error or '')}"
+    return f"[red]{document.state}[/red] {shown(document.reason or document.last_error or '')}"
 
 
 def _files(document: Document, settings: Config) -> Sequence[Path]:
@@ -280,11 +304,11 @@ def _suggest(
     document = next((story.documents[key] for key in drops if key in story.documents), None)
     if document is None or not _files(document, settings):
         return
-    command = escape(_near(Path(sys.argv[0]).absolute()))
-    options = f"--config {escape(_near(config))}"
+    command = shown(_near(Path(sys.argv[0]).absolute()))
+    options = f"--config {shown(_near(config))}"
     console.print("[bold]Ask for more[/bold]")
-    console.print(f"  {command} status {options} {escape(document.short_id)}", soft_wrap=True)
-    console.print(f"  {command} verify {options} {escape(_near(_files(document, settings)[0]))}", soft_wrap=True)
+    console.print(f"  {command} status {options} {shown(document.short_id)}", soft_wrap=True)
+    console.print(f"  {command} verify {options} {shown(_near(_files(document, settings)[0]))}", soft_wrap=True)
     console.print(f"  {command} audit show {options} --document {document.id}", soft_wrap=True)
 
 
@@ -292,13 +316,13 @@ def _keep_on(settings: Config, directory: Path, console: Console) -> None:
     console.print()
     console.print("[bold]Now drop PDFs of your own[/bold] into one of these folders (Ctrl-C ends the demonstration):")
     for folder in settings.folders.values():
-        console.print(f"  [cyan]{escape(_near(folder.inbound))}[/cyan]  →  {escape(_near(folder.outbound))}")
-    console.print(f"What the service logs is in {escape(_near(directory / 'sealdrop.log'))}.")
+        console.print(f"  [cyan]{shown(_near(folder.inbound))}[/cyan]  →  {shown(_near(folder.outbound))}")
+    console.print(f"What the service logs is in {shown(_near(directory / 'sealdrop.log'))}.")
 
 
 def _show_trail(report: TrailReport, settings: Config, console: Console) -> None:
     console.print()
-    folder = escape(_near(audit_folder(settings)))
+    folder = shown(_near(audit_folder(settings)))
     if report.ok:
         console.print(
             f"[green]✓[/green] Audit trail: {report.records} records, hash-chained, unbroken ({folder})", soft_wrap=True
@@ -308,7 +332,7 @@ def _show_trail(report: TrailReport, settings: Config, console: Console) -> None
         return
     console.print(f"[red]✗ Audit trail: {report.problem_count} problem(s)[/red] ({folder})")
     for problem in report.problems:
-        console.print(f"  {escape(problem.text)}")
+        console.print(f"  {shown(problem.text)}")
 
 
 def _near(path: Path) -> str:

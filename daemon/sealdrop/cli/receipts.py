@@ -7,7 +7,7 @@ from pathlib import Path
 from sealdrop.config import Account, Config
 from sealdrop.durable import hash_file
 from sealdrop.errors import ConfigurationError
-from sealdrop.model import Verification
+from sealdrop.model import CheckName, CheckOutcome, Verification
 from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.seal import Expectation
 from sealdrop.receipt import Outcome, Receipt
@@ -55,7 +55,7 @@ class Against:
             not_after=receipt.verified_at,
             archive_ids=receipt.remote.archive_ids,
             archive_asked=receipt.outcome is Outcome.SEALED_AND_ARCHIVED,
-            looks=Looks(receipt.seal.place),
+            looks=_looks(receipt),
         )
 
     def _account(self, receipt: Receipt | None) -> Account | None:
@@ -68,6 +68,13 @@ class Against:
             return next(iter(accounts.values()))
         problem = f"there are several accounts ({', '.join(sorted(accounts))}) and no receipt that names one"
         raise ConfigurationError(str(self.config.source), [problem])
+
+
+def _looks(receipt: Receipt) -> Looks | None:
+    """Return where the seal should be seen; None if the receipt does not say, as none did before version 3."""
+    outcomes = [check.outcome for check in receipt.verification.checks if check.name is CheckName.APPEARANCE]
+    is_known = any(outcome is not CheckOutcome.NOT_ASKED for outcome in outcomes)
+    return Looks(receipt.seal.place) if is_known else None
 
 
 def disagreements(file: Path, receipt: Receipt, report: Verification) -> list[str]:

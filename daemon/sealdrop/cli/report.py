@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sealdrop import __version__
 from sealdrop.audit.reading import read_records
-from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app
+from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, audit_app, complain
 from sealdrop.cli.audit import DirOption, ZoneOption, checked, time_zone, trail_to_check, utc
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.config import NAME_PATTERN, load
 from sealdrop.daemon.startup import audit_folder
 from sealdrop.durable import flush, fsync_folder, publish, temporary_file
@@ -128,25 +128,30 @@ def report(
             if counts.count(story):
                 found.add(story)
         page_path, pdf_path, table_path = paths
-        table = encoded(found.rows(), DOCUMENT_COLUMNS, Format.CSV, kind="documents", mark=True)
-        sha256 = _place(table, table_path, replace=replace)
+
+        def table() -> Iterator[bytes]:
+            return encoded(found.rows(), DOCUMENT_COLUMNS, Format.CSV, kind="documents", mark=True)
+
         made = Report(
             figures=counts.figures(turns),
             trail=verdict,
             compared=bool(expected),
-            annex=Annex(table_path.name, sha256, len(found)),
+            annex=Annex(table_path.name, _sha256(table()), len(found)),
             made_at=datetime.now(UTC),
             host=socket.gethostname(),
             version=__version__,
             language=language,
         )
-    _place([to_html(made)], page_path, replace=replace)
-    _place([to_pdf(made)], pdf_path, replace=replace)
+        # All that can fail before anything is written: what is there would be in the way of the next try.
+        page, pdf = to_html(made), to_pdf(made)
+        _place(table(), table_path, replace=replace)
+        _place([page], page_path, replace=replace)
+        _place([pdf], pdf_path, replace=replace)
     console = Console(highlight=False)
     if not verdict.ok:
         console.print("[red]The audit trail is NOT whole[/red]: run `sealdrop audit verify`.", soft_wrap=True)
     for path in paths:
-        console.print(escape(str(path)), soft_wrap=True)
+        console.print(shown(str(path)), soft_wrap=True)
     raise typer.Exit(Exit.OK if verdict.ok else Exit.NO)
 
 
@@ -180,24 +185,37 @@ def _write(chunks: Iterator[bytes], output: Path | None, *, replace: bool) -> No
         _place(chunks, output, replace=replace)
 
 
-def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> str:
-    """Write a file, durably and as a whole or not at all; return its SHA-256.
+def _sha256(chunks: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _place(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
+    """Write a file, durably and as a whole or not at all.
 
     Raises:
         BadParameter: its name is taken, and it is not to be replaced.
+        Exit: it cannot be written there, and that has been said.
     """
-    digest = hashlib.sha256()
+    try:
+        _put(chunks, final, replace=replace)
+    except OSError as error:
+        complain(OSError(f"{final} cannot be written: {error.strerror}; --output says where else"))
+        raise typer.Exit(Exit.NO) from error
+
+
+def _put(chunks: Iterable[bytes], final: Path, *, replace: bool) -> None:
     with temporary_file(final.parent, mode=0o666) as (file, temporary):
         for chunk in chunks:
-            digest.update(chunk)
             file.write(chunk)
         flush(file)
         if replace:
             temporary.replace(final)
         else:
             try:
-                publish(temporary, final)
+                publish(file, temporary, final)
             except FileExistsError as error:
                 raise typer.BadParameter(f"{final} is there already (--replace replaces it)") from error
     fsync_folder(final.parent)
-    return digest.hexdigest()

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from sealdrop.audit.chain import link
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.exits import Exit
+from sealdrop.cli.words import shown
 from sealdrop.clock import SystemClock
 from sealdrop.config import load
 from sealdrop.daemon.retry import Answer, ask_for_retry
@@ -65,7 +65,7 @@ def _show(answers: Sequence[Answer], console: Console) -> None:
     for answer in answers:
         mark = "[green]✓[/green]" if answer.accepted else "[red]✗[/red]"
         about = f"{answer.document.name!r} ({answer.document.id})" if answer.document is not None else answer.wanted
-        console.print(f"{mark} {escape(about)}: {escape(answer.text)}", soft_wrap=True)
+        console.print(f"{mark} {shown(about)}: {shown(answer.text)}", soft_wrap=True)
 
 
 def _as_json(answer: Answer) -> dict[str, object]:

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from sealdrop import logs
+from sealdrop.checks.surroundings import load_in_time
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, app, complain
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.stopping import stop_signals
-from sealdrop.config import Config, load
+from sealdrop.config import Config
 from sealdrop.daemon import Daemon
 from sealdrop.daemon.notify import Notifier
 
@@ -33,7 +34,7 @@ def run(
     """
     # Heard from the very start, so that none is the end of it. On a terminal SIGHUP says that it was closed.
     with stop_signals(hangup="stop" if os.isatty(STDIN_FD) else "reload") as wishes:
-        settings = load(config)
+        settings = load_in_time(config)  # whatever hangs, systemd is told what is waited for
         _configure_logs(settings, json=json)
         daemon = Daemon(settings, logs.get(), notifier=Notifier.from_environment())
         try:

@@ -10,15 +10,15 @@ from typing import Annotated
 import typer
 from pydantic import JsonValue, TypeAdapter
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sealdrop.audit.reading import TrailEntry, read_records
 from sealdrop.cli.app import DEFAULT_CONFIG, ConfigOption, JsonOption, app
 from sealdrop.cli.audit import entry_as_json, show_entries
 from sealdrop.cli.exits import Exit
-from sealdrop.cli.words import age, size, state_words
+from sealdrop.cli.words import age, shown, size, state_words
 from sealdrop.config import Config, load
+from sealdrop.daemon.figures import without_held
 from sealdrop.daemon.line import NEEDED_BY, Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import Held, LedgerReader
@@ -31,6 +31,7 @@ _CALL_WORDS: Mapping[Operation, str] = {
     Operation.STATUS: "asking SignAPI how far documents are",
 }
 
+_WIDE = 10_000  # columns: wider than any table
 _DOCUMENT = TypeAdapter(Document)
 _TROUBLE = TypeAdapter(Trouble)
 
@@ -93,12 +94,14 @@ def _waits_for_accounts(settings: Config, counts: Mapping[str, Mapping[State, in
 
 
 def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_json: bool) -> None:
+    now = datetime.now(UTC)
     counts = ledger.counts()
-    oldest = ledger.oldest_waiting()
+    # What is held on purpose must not hide what is not.
+    oldest = {**ledger.oldest_waiting(), **ledger.oldest_waiting(unheld_at=now)}
     head = ledger.audit_head()
     troubles = ledger.troubles()
-    held = ledger.held(datetime.now(UTC))
-    waits = _waits_for_accounts(settings, counts)
+    held = ledger.held(now)
+    waits = _waits_for_accounts(settings, without_held(counts, held))
     if as_json:
         content = {
             "folders": {
@@ -116,35 +119,55 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
         return
     for trouble in troubles:
         for line in _trouble_words(trouble, waits.get(trouble.subject)):
-            console.print(line, soft_wrap=True)
+            _say(console, line)
     if not counts:
         console.print("No document has been dropped yet.")
         return
-    table = Table(title="Documents", title_justify="left", title_style="bold")
-    table.add_column("folder")
-    present = [state for state in State if any(states.get(state) for states in counts.values())]
-    for state in present:
-        table.add_column(state.value, justify="right")
-    for folder, states in sorted(counts.items()):
-        table.add_row(escape(folder), *(str(states.get(state) or "") for state in present))
-    console.print(table)
+    console.print(_table(counts, console))
     for each in held:
-        console.print(_held_words(each, settings), soft_wrap=True)
+        _say(console, _held_words(each, settings))
     for folder, waiting in sorted(oldest.items()):
-        console.print(f"[bold]{escape(folder)}[/bold]: {_waits(waiting, settings.service.zone())}", soft_wrap=True)
+        _say(console, f"[bold]{shown(folder)}[/bold]: {_waits(waiting, settings.service.zone())}")
     if not oldest:
         console.print("Nothing waits.")
     console.print(f"Audit trail: {head.seq} records, head {head.seq}:{head.hash}", soft_wrap=True)
 
 
+def _say(console: Console, line: str) -> None:
+    """Print a line: whole where a program reads it, broken between words where a person does."""
+    console.print(line, soft_wrap=not console.is_terminal)
+
+
+def _table(counts: Mapping[str, Mapping[State, int]], console: Console) -> Table:
+    """Return how many documents are where: a column for each state, or a line where there is no room for columns."""
+    present = [state for state in State if any(states.get(state) for states in counts.values())]
+    table = Table(title="Documents", title_justify="left", title_style="bold")
+    table.add_column("folder")
+    for state in present:
+        table.add_column(state.value, justify="right")
+    for folder, states in sorted(counts.items()):
+        table.add_row(shown(folder), *(str(states.get(state) or "") for state in present))
+    if console.measure(table, options=console.options.update(max_width=_WIDE)).maximum <= console.width:
+        return table
+    table = Table(title="Documents", title_justify="left", title_style="bold")
+    table.add_column("folder", overflow="fold")
+    table.add_column("state")
+    table.add_column("", justify="right")
+    for folder, states in sorted(counts.items()):
+        for first, state in enumerate(each for each in present if states.get(each)):
+            table.add_row("" if first else shown(folder), state.value, str(states[state]))
+        table.add_section()
+    return table
+
+
 def _trouble_words(trouble: Trouble, waiting: _Waiting | None) -> Iterator[str]:
     since = f"since {trouble.since:%Y-%m-%d %H:%M:%S} UTC ({age(datetime.now(UTC) - trouble.since)})"
     if waiting is None:
-        yield f"[bold red]Trouble[/bold red] with {escape(trouble.subject)}, {since}: {escape(trouble.text)}"
+        yield f"[bold red]Trouble[/bold red] with {shown(trouble.subject)}, {since}: {shown(trouble.text)}"
         return
-    what = f"account {escape(waiting.account)}: {_CALL_WORDS[waiting.operation]} does not work"
+    what = f"account {shown(waiting.account)}: {_CALL_WORDS[waiting.operation]} does not work"
     yield f"[bold red]Trouble[/bold red] with {what}, {since}"
-    yield f"  {escape(trouble.text)}"
+    yield f"  {shown(trouble.text)}"
     documents = "1 document waits" if waiting.documents == 1 else f"{waiting.documents} documents wait"
     within = age(timedelta(seconds=waiting.tried_within_s))
     yield (
@@ -176,7 +199,7 @@ def _held_words(held: Held, settings: Config) -> str:
     else:
         why = "it is outside the folder's hours"
     return (
-        f"[bold]{escape(held.folder)}[/bold]: {why}, {documents} until {until}. "
+        f"[bold]{shown(held.folder)}[/bold]: {why}, {documents} until {until}. "
         f"{'It goes' if one else 'They go'} on by {'itself' if one else 'themselves'}."
     )
 
@@ -198,14 +221,14 @@ def _hold_words(document: Document, zone: tzinfo | None) -> str | None:
 
 def _waits(document: Document, zone: tzinfo | None) -> str:
     waited = age(datetime.now(UTC) - document.received_at)
-    line = f"{escape(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
+    line = f"{shown(repr(document.name))} ({document.id}) waits longest, {waited}: {state_words(document.state)}"
     if document.state in END_STATES:
         line += ", and its original still to be put into its folder"
     hold = _hold_words(document, zone)
     if hold is not None:
         line += f"; {hold}"
     if document.last_error:
-        line += f"; {document.attempts} failed tries, the last: [yellow]{escape(document.last_error)}[/yellow]"
+        line += f"; {document.attempts} failed tries, the last: [yellow]{shown(document.last_error)}[/yellow]"
     return line
 
 
@@ -264,6 +287,6 @@ def _times(document: Document, zone: tzinfo | None) -> Iterator[tuple[str, str]]
 
 def _story(settings: Config, document: Document, console: Console) -> None:
     for key, value in _facts(document, settings.service.zone()):
-        console.print(f"[bold]{key:<16}[/bold]{escape(value)}", soft_wrap=True)
+        console.print(f"[bold]{key:<16}[/bold]{shown(value)}", soft_wrap=True)
     show_entries(_events(settings, document), console, UTC, about_one=True)
     console.print()

@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 from pydantic import TypeAdapter
 from rich.console import Console
-from rich.markup import escape
 
 from sealdrop.cli.app import JsonOption, app
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.receipts import Against, disagreements
 from sealdrop.cli.verify_folder import verify_folder
-from sealdrop.config import load
+from sealdrop.cli.words import shown
+from sealdrop.config import Config, load
 from sealdrop.daemon.startup import audit_folder
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimits
@@ -66,6 +66,8 @@ def verify(
         if receipt is not None:
             raise typer.BadParameter("a folder's receipts stand beside its PDFs", param_hint="--receipt")
         settings = load(config) if config is not None else None
+        if settings is not None:
+            _refuse_originals(file, settings)
         against = Against(tuple(trust or ()), organisation, settings)
         where = trail or (audit_folder(settings) if settings is not None else None)
         raise typer.Exit(Exit.OK if verify_folder(file, against, where, as_json=json) else Exit.NO)
@@ -96,6 +98,17 @@ def verify(
     raise typer.Exit(Exit.OK if good else Exit.NO)
 
 
+def _refuse_originals(folder: Path, settings: Config) -> None:
+    """Raise if what stands there is not sealed: each of them would be told of as if something were wrong."""
+    real = folder.resolve()
+    for name, each in settings.folders.items():
+        for place, path in each.places():
+            if place in ("inbound", "rejected", "processed") and path.resolve() in (real, *real.parents):
+                text = f"originals stand in the {place} folder of {name}, which bear no seal of ours: "
+                text += f"verify {each.outbound}; sealdrop audit show --digest finds an original in the audit trail"
+                raise typer.BadParameter(text, param_hint="FILE")
+
+
 def _show(
     file: Path,
     path: Path | None,
@@ -107,34 +120,34 @@ def _show(
     for line in _seal_lines(file, path, receipt, report):
         console.print(line, soft_wrap=True)
     for check in report.checks:
-        console.print(f" {_MARKS[check.outcome]} {check.name:<19}{escape(check.detail)}", soft_wrap=True)
+        console.print(f" {_MARKS[check.outcome]} {check.name:<19}{shown(check.detail)}", soft_wrap=True)
     for line in disagreements:
-        console.print(f" [red]✗[/red] {escape(line)}", soft_wrap=True)
+        console.print(f" [red]✗[/red] {shown(line)}", soft_wrap=True)
     console.print(_conclusion(report, disagreements), soft_wrap=True)
 
 
 def _seal_lines(file: Path, path: Path | None, receipt: Receipt | None, report: Verification) -> Iterator[str]:
-    yield f"[bold]{escape(str(file))}[/bold]"
-    yield f"receipt      {escape(str(path)) if path else 'none at hand'}"
+    yield f"[bold]{shown(str(file))}[/bold]"
+    yield f"receipt      {shown(str(path)) if path else 'none at hand'}"
     if receipt is not None:
         yield f"outcome      {receipt.outcome.replace('_', ' ')}"
     if report.certificate is not None:
         certificate = report.certificate
-        yield f"sealed by    {escape(certificate.organisation or certificate.subject)}"
-        yield f"certificate  {escape(certificate.subject)}"
-        yield f"issued by    {escape(certificate.issuer)}"
+        yield f"sealed by    {shown(certificate.organisation or certificate.subject)}"
+        yield f"certificate  {shown(certificate.subject)}"
+        yield f"issued by    {shown(certificate.issuer)}"
     if report.level is not None:
         yield f"level        {report.level}"
     if report.signed_at is not None:
         yield f"sealed at    {report.signed_at:%Y-%m-%d %H:%M:%S} UTC"
     for stamp in report.timestamps:
-        yield f"timestamp    {stamp.at:%Y-%m-%d %H:%M:%S} UTC on the {stamp.kind}, by {escape(stamp.authority)}"
+        yield f"timestamp    {stamp.at:%Y-%m-%d %H:%M:%S} UTC on the {stamp.kind}, by {shown(stamp.authority)}"
 
 
 def _conclusion(report: Verification, disagreements: list[str]) -> str:
     failure = report.first_failure
     if failure is not None:
-        return f"[red]Not valid[/red]: {failure.name}: {escape(failure.detail)}"
+        return f"[red]Not valid[/red]: {failure.name}: {shown(failure.detail)}"
     if disagreements:
         return "[red]Not valid[/red]: the file and its receipt do not agree"
     if _outcome(report, CheckName.TRUSTED_CHAIN) is CheckOutcome.NOT_ASKED:

@@ -6,24 +6,34 @@ of each receipt; a document's size makes no difference.
 
 import json as json_text
 import os
-import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import JsonValue
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn
 
-from sealdrop.audit.check import TrailReport, verify_trail
-from sealdrop.audit.reading import TrailEntry, read_records
+from sealdrop.audit.check import TrailReport
+from sealdrop.audit.reading import (
+    IncompleteLineError,
+    NotARecordError,
+    TrailEntry,
+    day_files,
+    lines,
+    parse,
+    read_records,
+)
+from sealdrop.cli.audit import checked
+from sealdrop.cli.bar import work_bar
 from sealdrop.cli.receipts import Against, disagreements
+from sealdrop.cli.words import shown
 from sealdrop.config import Config
-from sealdrop.errors import Retryable, SealdropError
+from sealdrop.errors import Fatal, Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.model import Verification
 from sealdrop.pdf.jail import Jail, JailLimits
@@ -95,14 +105,16 @@ def verify_folder(folder: Path, against: Against, trail: Path | None, *, as_json
         Retryable: no child process can be started.
     """
     tally = _Tally()
+    # What is delivered while the folder is read may not have been there when its turn came.
+    last_seq = _last_seq(trail) if trail is not None else 0
     _check_pdfs(folder, against, tally)
     report = None
     if trail is not None:
-        report = verify_trail(trail)
+        report = checked(trail, ())
         if not report.ok:
             text = f"the audit trail is not whole: {report.problem_count} problem(s), see sealdrop audit verify"
             tally.add(Kind.TRAIL_BROKEN, "", text)
-        _check_trail(trail, _places(folder, against.config, tally), tally)
+        _check_trail(trail, last_seq, _places(folder, against.config, tally), tally)
     tally.findings.sort(key=lambda finding: (finding.file, finding.kind))
     console = Console(highlight=False)
     if as_json:
@@ -118,7 +130,7 @@ def _check_pdfs(folder: Path, against: Against, tally: _Tally) -> None:
     workers = os.cpu_count() or 1
     readable = (folder.absolute(), *against.anchors())
     with (
-        _progress() as progress,
+        work_bar(MofNCompleteColumn()) as progress,
         Jail(workers, JailLimits(), readable=readable) as jail,
         ThreadPoolExecutor(workers) as pool,
     ):
@@ -141,8 +153,16 @@ def _check_pdfs(folder: Path, against: Against, tally: _Tally) -> None:
 
 
 def _pdfs(folder: Path, tally: _Tally) -> Iterator[Path]:
-    """Yield every PDF in order, and note receipts that have none; hidden files are somebody's unfinished work."""
-    for parent, folders, names in os.walk(folder):
+    """Yield every PDF in order, and note receipts that have none; hidden files are somebody's unfinished work.
+
+    Folders that cannot be listed are noted, too: nothing is known of what is in them.
+    """
+
+    def note(error: OSError) -> None:
+        where = _below(Path(error.filename), folder)
+        tally.add(Kind.NOT_EXAMINED, "" if where == "." else where, f"the folder cannot be listed: {error.strerror}")
+
+    for parent, folders, names in os.walk(folder, onerror=note):
         folders.sort()
         present = set(names)
         for name in sorted(present):
@@ -207,13 +227,32 @@ def _settle(folder: Path, path: Path, receipt: Receipt | None, future: Future[Ve
     tally.valid += failure is None and not found
 
 
-def _check_trail(trail: Path, places: set[tuple[str, str]], tally: _Tally) -> None:
-    """Hold the receipts against the trail, and the trail's deliveries into ``places`` against the receipts."""
+def _last_seq(trail: Path) -> int:
+    """Return the number of the newest record in the trail's files, 0 if there is none.
+
+    Raises:
+        Fatal: the audit trail cannot be read.
+    """
+    try:
+        for day in reversed(day_files(trail)[0]):
+            for number, line in reversed(deque(lines(day), maxlen=2)):  # the last one may still be being written
+                with suppress(IncompleteLineError, NotARecordError):
+                    return parse(line, day.name, number)[0].seq
+    except OSError as error:
+        raise Fatal(f"the audit trail cannot be read: {error}") from error
+    return 0
+
+
+def _check_trail(trail: Path, last_seq: int, places: set[tuple[str, str]], tally: _Tally) -> None:
+    """Hold the receipts against the trail, and the trail's deliveries into ``places`` against the receipts.
+
+    The service works meanwhile: only what was delivered up to ``last_seq``, before the folder was read, must be there.
+    """
     told = {document: _Told() for document in tally.known}
     for entry in read_records(trail):
         if entry.document in told:
             told[entry.document].hear(entry)
-        elif entry.event == EventName.DOCUMENT_DELIVERED:
+        elif entry.event == EventName.DOCUMENT_DELIVERED and entry.seq <= last_seq:
             name = str(entry.data.get("published_name"))
             if any(entry.data.get("folder") == folder and name.startswith(above) for folder, above in places):
                 when = f"{entry.at:%Y-%m-%d %H:%M:%S} UTC"
@@ -278,11 +317,6 @@ def _below(path: Path, folder: Path) -> str:
     return path.relative_to(folder).as_posix()
 
 
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-
-
 def _as_json(folder: Path, tally: _Tally, report: TrailReport | None) -> dict[str, object]:
     return {
         "folder": str(folder),
@@ -298,7 +332,7 @@ def _as_json(folder: Path, tally: _Tally, report: TrailReport | None) -> dict[st
 def _show(folder: Path, tally: _Tally, report: TrailReport | None, against: Against, console: Console) -> None:
     for line in _lines(tally.findings):
         console.print(line, soft_wrap=True)
-    counted = f"{tally.pdfs} PDF(s) and {tally.receipts} receipt(s) below {escape(str(folder))}"
+    counted = f"{tally.pdfs} PDF(s) and {tally.receipts} receipt(s) below {shown(str(folder))}"
     if report is None:
         counted += "; the audit trail was not asked (--trail or --config)"
     else:
@@ -317,4 +351,4 @@ def _lines(findings: Iterable[Finding]) -> Iterator[str]:
             yield "… and more: --json lists all of them"
             return
         where = f"{finding.file}: " if finding.file else ""
-        yield f"[red]✗[/red] {escape(where)}[bold]{finding.kind}[/bold] {escape(finding.text)}"
+        yield f"[red]✗[/red] {shown(where)}[bold]{finding.kind}[/bold] {shown(finding.text)}"

@@ -1,6 +1,8 @@
-"""How sizes, durations and states are said to people."""
+"""How sizes, durations and states are said to people, and how other people's text is shown on a terminal."""
 
 from datetime import timedelta
+
+from rich.markup import escape
 
 from sealdrop.model import State
 
@@ -47,3 +49,13 @@ def age(duration: timedelta) -> str:
     if minutes:
         return f"{minutes} min {seconds} s"
     return f"{seconds} s"
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey made visible: names of files are other people's text."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def shown(text: str) -> str:
+    """Return a text, of one line, as it can be printed amid markup: neither obeyed by the terminal nor taken for it."""
+    return escape(printable(text))

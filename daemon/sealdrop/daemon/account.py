@@ -18,7 +18,7 @@ What goes wrong with one document, whatever it is, is recorded as that document'
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -31,6 +31,7 @@ from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.pace import Pace
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
@@ -41,12 +42,12 @@ from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.wire import RequestStatus
 from sealdrop.spool import Spool
 from sealdrop.visible.picture import UnusablePicture
-from sealdrop.visible.settle import settle, texts_of
+from sealdrop.visible.settle import picture_of, settle, texts_of
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
 CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
-SignCalls = dict[DocumentId, float]  # the documents for which sign was called, and when on the monotonic clock
+SignCalls = dict[DocumentId, "SignCall"]  # the documents for which sign was called
 NEVER_SEALED = frozenset({RemoteStatus.SIGN_FAILED, RemoteStatus.REFUSED, RemoteStatus.DISCARDED})
 SEALED = frozenset(
     {
@@ -57,6 +58,18 @@ SEALED = frozenset(
         RemoteStatus.ARCHIVE_MIGRATED,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class SignCall:
+    """A sign call of this process: when it began, on the monotonic clock, and for how long it keeps another one away.
+
+    That is by the configuration that was in force then. By one that was read since, a call that took long may be
+    over sooner than it can have been.
+    """
+
+    began: float
+    again_after_s: float
 
 
 class AccountWorker:
@@ -70,6 +83,7 @@ class AccountWorker:
         spool: Spool,
         recorder: Recorder,
         gate: Gate,
+        troubles: Troubles,
         clock: Clock,
         rng: random.Random,
         sign_calls: SignCalls | None = None,
@@ -81,6 +95,7 @@ class AccountWorker:
         self._spool = spool
         self._recorder = recorder
         self._gate = gate
+        self._troubles = troubles
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
@@ -132,9 +147,15 @@ class AccountWorker:
         """Put the intent to create a request on record, keeping the lease."""
         external_id = document.external_id or self._identifier(document)
         fields = self._named(document) | {"external_id": external_id}
-        event = EventName.SUBMISSION_INTENDED
-        stamp = self._stamp(document)
-        step = self._recorder.move(document, State.SUBMITTING, event, fields, external_id=external_id, stamp=stamp)
+        step = self._recorder.move(
+            document,
+            State.SUBMITTING,
+            EventName.SUBMISSION_INTENDED,
+            fields,
+            external_id=external_id,
+            stamp=self._stamp(document),
+            stamp_known=True,
+        )
         return self._held(step, document)
 
     def _stamp(self, document: Document) -> Stamp | None:
@@ -151,14 +172,21 @@ class AccountWorker:
             return document.stamp  # what is wrong with the image is told when it is to be sent
         return settled if isinstance(settled, Stamp) else document.stamp
 
+    def _is_unmeasured(self, document: Document) -> bool:
+        """Whether the folder wants a visible seal for which an older sealdrop did not measure the page."""
+        is_measured = document.inspection is not None and document.inspection.seal_page is not None
+        return not (document.stamp_known or is_measured) and self._seal(document).visible is not None
+
     def _held(self, step: Step, document: Document) -> Step:
         return replace(step, after=replace(step.after, lease=document.lease, due_at=document.due_at))
 
     def _create(self, documents: Sequence[Document]) -> None:
+        submissions = self._ready(documents)
+        documents = [document for document in documents if document.id in submissions]
         if not documents:
             return
         try:
-            create = partial(outward.create, self._api, [self._submission(each) for each in documents])
+            create = partial(outward.create, self._api, [submissions[each.id] for each in documents])
             answers = self.line.change(Operation.CREATE, [each.id for each in documents], create)
         except Fatal:
             raise
@@ -174,9 +202,29 @@ class AccountWorker:
             steps = [self._advance(*pair) for pair in zip(documents, answers, strict=True)]
         self._recorder.commit(steps)
 
+    def _ready(self, documents: Sequence[Document]) -> dict[DocumentId, outward.Submission]:
+        """Return what is sent for each document; one whose seal's image cannot be used waits, and its folder is told.
+
+        That is looked at before anything is called, for it says nothing about the service.
+        """
+        ready, steps = dict[DocumentId, outward.Submission](), list[Step]()
+        for document in documents:
+            subject = f"folder {document.folder} image"
+            try:
+                ready[document.id] = self._submission(document)
+            except UnusablePicture as error:
+                text, event = f"visible seals cannot be asked for: {error}", EventName.SEAL_IMAGE_UNUSABLE
+                self._troubles.tell(subject, text, event, folder=document.folder, error=str(error))
+                steps.append(self._again(document, error))
+            else:
+                if document.stamp is not None:
+                    self._troubles.over(subject, EventName.SEAL_IMAGE_USABLE, folder=document.folder)
+        self._recorder.commit(steps)
+        return ready
+
     def _settle_refused_creation(self, document: Document, refusal: Refused) -> None:
         """The service will not have this one: believe it only if it does not know the document when asked."""
-        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        found = self.line.call(outward.find, self._api, self._sent_as(document))
         if found is None:
             self._recorder.commit([self._turned_down(document, refusal, Operation.CREATE)])
         else:
@@ -184,12 +232,24 @@ class AccountWorker:
             self._recorder.commit([self._advance(document, found)])
 
     def _submission(self, document: Document) -> outward.Submission:
+        """Return what is sent for a document.
+
+        Raises:
+            UnusablePicture: the image of its visible seal cannot be used now.
+        """
+        seal = outward.asked_of(self._seal(document), document)
+        plain = outward.Submission(self._sent_as(document), self._spool.original(document.id), seal)
+        if document.stamp is None:
+            return plain
+        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
+        stamp = texts_of(document.stamp, document.updated_at, self._config.service.zone())
+        return replace(plain, stamp=stamp, image=picture_of(stamp).content)
+
+    @staticmethod
+    def _sent_as(document: Document) -> ExternalId:
         if document.external_id is None:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
-        seal = outward.asked_of(self._seal(document), document)
-        # The date in a visible seal is that of the first intent to ask for it, however often it is sent.
-        stamp = texts_of(document.stamp, document.updated_at) if document.stamp is not None else None
-        return outward.Submission(document.external_id, self._spool.original(document.id), seal, stamp)
+        return document.external_id
 
     def _reconcile(self, document: Document) -> None:
         found = self._found(document)
@@ -202,6 +262,10 @@ class AccountWorker:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
             missing = Reason.SEALED_CONTENT_MISSING
             self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
+        elif self._is_unmeasured(document):
+            # An invisible seal is not what its folder wants. Nothing was sealed: dropped again, it is validated anew.
+            detail = "nobody has measured its page for a visible seal (an older sealdrop took it); drop it again"
+            self._recorder.commit([self._recorder.give_up(document, State.FAILED, Reason.SEAL_FAILED, detail)])
         elif (until := self._gate.shut_until(document)) is not None:
             self._recorder.commit([self._gate.wait(document, until)])
         elif is_newest:
@@ -211,7 +275,7 @@ class AccountWorker:
 
     def _found(self, document: Document) -> RequestStatus | None:
         """Return what the service knows under our identifier; where that is not the request we know, what of that."""
-        found = self.line.call(outward.find, self._api, self._submission(document).external_id)
+        found = self.line.call(outward.find, self._api, self._sent_as(document))
         if document.request_id is not None and (found is None or found.request_id != document.request_id):
             ours = self.line.call(outward.find_request, self._api, document.request_id)
             return ours if ours is not None else found
@@ -349,8 +413,7 @@ class AccountWorker:
         waited_s = self._since_sign_call_s(document)
         if waited_s is None:
             self._sign_again(document)
-        elif waited_s < self._account.sign_again_after_s:
-            remaining_s = self._account.sign_again_after_s - waited_s
+        elif (remaining_s := self._sign_again_after_s(document) - waited_s) > 0:
             delay_s = min(self._poll_delay_s(document), max(remaining_s, self._account.poll_first_s))
             self._recorder.commit([self._recorder.later(document, delay_s)])
         elif document.sign_accepted:
@@ -381,20 +444,24 @@ class AccountWorker:
         # The wall clock may be set while a call is under way, and an hour that did not pass is no reason to call again.
         called = self._sign_calls.get(document.id)
         if called is not None:
-            return self._clock.monotonic() - called
+            return self._clock.monotonic() - called.began
         waited_s = (self._clock.now() - called_at) / timedelta(seconds=1)
         if waited_s < 0:  # the clock was wrong then, or is now: no more is known than that it was before this moment
             self._note_sign_call([document])
             return 0.0
         return waited_s
 
+    def _sign_again_after_s(self, document: Document) -> float:
+        called = self._sign_calls.get(document.id)
+        return max(self._account.sign_again_after_s, called.again_after_s if called is not None else 0.0)
+
     def _note_sign_call(self, documents: Sequence[Document]) -> None:
         """Remember when a sign call begins; what is so old that it decides nothing any more is forgotten."""
-        now = self._clock.monotonic()
-        longest_s = self._account.sign_again_after_s
-        for each in [each for each, called in list(self._sign_calls.items()) if now - called > longest_s]:
-            self._sign_calls.pop(each, None)
-        self._sign_calls.update((document.id, now) for document in documents)
+        now, again_after_s = self._clock.monotonic(), self._account.sign_again_after_s
+        for each, called in list(self._sign_calls.items()):
+            if now - called.began > max(called.again_after_s, again_after_s):
+                self._sign_calls.pop(each, None)
+        self._sign_calls.update((document.id, SignCall(now, again_after_s)) for document in documents)
 
     def _finished(self, document: Document, standing: remote.Standing) -> Step:
         if standing.state is State.FAILED:

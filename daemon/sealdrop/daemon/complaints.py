@@ -7,7 +7,7 @@ notice is found again after a restart, and removed once its file was taken or ha
 import json
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
@@ -108,10 +108,12 @@ class Complaints:
         shown = notice.readable(name)
         self._log.warning(EventName.FILE_NOT_TAKEN, folder=self._folder, name=shown, reason=reason, detail=detail)
 
-    def has_told(self, path: Path, reason: Reason, identity: FileIdentity) -> bool:
-        """Return whether this was said of the file in this state."""
+    def has_told(self, path: Path, reasons: Collection[Reason], identity: FileIdentity | None = None) -> bool:
+        """Return whether one of these was said of the file, in this state if one is given."""
         known = self._told.get("/".join(path.relative_to(self._inbound).parts))
-        return known is not None and (known.state, known.reason) == (_state(identity), reason)
+        if known is None or known.reason not in reasons:
+            return False
+        return identity is None or known.state == _state(identity)
 
     def knows(self, path: Path) -> bool:
         """Return whether something was said of the file or folder, and still holds as far as is known."""

@@ -4,8 +4,10 @@ A worker that does not end in time when its configuration is replaced goes on by
 is in, writes down what became of it, and ends. Nothing waits for it but what must not be done twice at a time:
 
 - the documents that it holds, under its lease;
-- its inbound folder, if it takes files over, or its successor could take the same file;
-- its failed folder, if it gives documents back, or its successor could fetch a copy that is being cleared.
+- the documents of its folder in its states, if it writes them into outbound, rejected, failed or processed: a share may
+  hang for longer than any lease, and what is written when it answers again must not have been written by another
+  meanwhile, be it elsewhere;
+- its inbound folder, if it takes files over, or its successor could take the same file.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +25,7 @@ from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.progress import Progress
 from sealdrop.daemon.pump import Pump
 from sealdrop.daemon.recorder import one_line
-from sealdrop.daemon.retention import BATCH, LEASE_S, Retention
+from sealdrop.daemon.retention import Retention
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import Retryable
@@ -100,6 +102,16 @@ class Crew:
     def taking_over(self) -> list[str]:
         """Return the names of the folders whose inbound workers have not ended."""
         return [worker.name for worker in self.inbound if not worker.join(0.0)]
+
+    def calling(self) -> set[str]:
+        """Return the names of the accounts that have workers which have not ended."""
+        workers = [worker for workers in self._waiting_for.values() for worker in workers]
+        return {account for pump, account, *_ in workers if account is not None and not pump.join(0.0)}
+
+    def writes(self, folder: str, states: Sequence[State]) -> bool:
+        """Return whether a worker that writes the folder's documents of one of these states has not ended."""
+        workers = (each for state in states for each in self._waiting_for.get(state, ()))
+        return any(for_folder == folder and not pump.join(0.0) for pump, _, for_folder, _ in workers)
 
     def progress(self) -> list[Progress]:
         """Return what all workers, and all that is called by the clock, are at."""
@@ -201,7 +213,6 @@ class Crew:
         for state, place in OUTLETS.items():
             if (name, state) not in outlets:
                 continue
-            closed_s = outlets[name, state].closed_s
             states: tuple[State, ...] = (state,)
             if state is State.VERIFIED and (name, State.DELIVERED) not in outlets:
                 # Some may be left from when originals were kept.
@@ -209,7 +220,7 @@ class Crew:
             if state is State.FAILED:
                 # Whoever gives failed documents back fetches them too: no copy is fetched while it is being cleared.
                 states = (state, State.RETRYING)
-                closed_s = partial(self._closed_after_earlier_s, f"{place} {name}", closed_s)
+            closed_s = partial(self._closed_after_earlier_s, name, states, outlets[name, state].closed_s)
             self._pump(f"{place} {name}", stages.deliver, *states, folder=name, closed_s=closed_s)
         inbound = self._inbound_worker(name)
         self.inbound.append(inbound)
@@ -217,11 +228,20 @@ class Crew:
 
     def _make_retention_worker(self, outlets: dict[tuple[str, State], Outlet]) -> None:
         lasting = self._lasting
-        retention = Retention(self.config, lasting.ledger, lasting.recorder, outlets, lasting.clock, lasting.log)
+        retention = Retention(
+            self.config,
+            lasting.ledger,
+            lasting.recorder,
+            outlets,
+            lasting.troubles,
+            lasting.clock_trust,
+            lasting.clock,
+            lasting.log,
+        )
         self._pumps.append(
             Pump(
                 "retention",
-                claim=lambda: lasting.ledger.claim_kept(now=lasting.clock.now(), limit=BATCH, lease_s=LEASE_S),
+                claim=retention.claim,
                 give_up=lasting.ledger.give_up_kept,
                 work=retention.work,
                 clock=lasting.clock,
@@ -240,7 +260,16 @@ class Crew:
         api = self.means.apis[name]
         gate = Gate(self.config, lasting.recorder, lasting.clock, lasting.log)
         worker = AccountWorker(
-            line, self.config, api, lasting.spool, lasting.recorder, gate, lasting.clock, lasting.rng, sign_calls
+            line,
+            self.config,
+            api,
+            lasting.spool,
+            lasting.recorder,
+            gate,
+            lasting.troubles,
+            lasting.clock,
+            lasting.rng,
+            sign_calls,
         )
         for duty in duties(worker, account):
             self._pump(
@@ -256,7 +285,8 @@ class Crew:
     def _outlet(self, name: str, state: State) -> Outlet:
         place = OUTLETS[state]
         path = dict(self.config.folders[name].places())[place]
-        return Outlet(name, place, path, self.config.service.state_dir, self._lasting.troubles, self._lasting.clock)
+        lasting, state_dir = self._lasting, self.config.service.state_dir
+        return Outlet(name, place, path, state_dir, lasting.troubles, lasting.clock, lasting.mounts)
 
     def _inbound_worker(self, name: str) -> InboundWorker:
         lasting = self._lasting
@@ -273,6 +303,7 @@ class Crew:
             lasting.clock,
             lasting.log,
             lasting.broken,
+            lasting.mounts,
             is_free=partial(self._is_free, name),
         )
 
@@ -282,18 +313,18 @@ class Crew:
         return self._earlier
 
     def _is_free(self, name: str) -> bool:
-        """Whether no earlier worker may still be taking a file over from the folder, or for it."""
+        """Whether no earlier worker may still be taking a file over from the folder."""
         inbound = self.config.folders[name].inbound
         for crew in self._going_on():
             for worker in crew.taking_over():
                 other = crew.config.folders[worker].inbound
-                if worker == name or inbound.is_relative_to(other) or other.is_relative_to(inbound):
+                if inbound.is_relative_to(other) or other.is_relative_to(inbound):
                     return False
         return True
 
-    def _closed_after_earlier_s(self, name: str, closed_s: Callable[[], float]) -> float:
-        """Return for how long a worker must not begin, since an earlier one of its name goes on."""
-        if any(name in crew.working() for crew in self._going_on()):
+    def _closed_after_earlier_s(self, folder: str, states: Sequence[State], closed_s: Callable[[], float]) -> float:
+        """Return for how long a worker must not begin, since an earlier one of its folder and states goes on."""
+        if any(crew.writes(folder, states) for crew in self._going_on()):
             return PREDECESSOR_LOOK_S
         return closed_s()
 

@@ -43,6 +43,7 @@ class DeliverAgain:
             "sign_called_at": self.earlier.sign_called_at,
             "sign_accepted": self.earlier.sign_accepted,
             "stamp": self.earlier.stamp,
+            "stamp_known": self.earlier.stamp_known,
         }
 
 

@@ -43,7 +43,7 @@ def words(
     now: datetime,
 ) -> str:
     """Return what is in work, what is held on purpose, what waits for whom, what else is wrong, what has been done."""
-    counts = _without(held, counts)
+    counts = without_held(counts, held)
     waiting = dict(_waiting(config, counts, troubles))
     in_work = sum(number for states in counts.values() for state, number in states.items() if state not in END_STATES)
     parts = [f"{in_work - sum(waiting.values())} in work"]
@@ -58,7 +58,7 @@ def words(
     return ", ".join([*parts, since_start.words()])
 
 
-def _without(held: Sequence[Held], counts: Mapping[str, Mapping[State, int]]) -> Mapping[str, Mapping[State, int]]:
+def without_held(counts: Mapping[str, Mapping[State, int]], held: Sequence[Held]) -> Mapping[str, Mapping[State, int]]:
     """Return the counts without the documents that are held: nothing else has them wait."""
     rest = {folder: dict(states) for folder, states in counts.items()}
     for each in held:

@@ -89,6 +89,7 @@ class Health:
         self._clock = clock
         # As they are in use: what replaces them on disk is read with the next configuration.
         self._certificates = {name: validities(account) for name, account in config.accounts.items()}
+        meter.expect(config.folders)
         counted = before.lookout.counted if before is not None else None
         self.lookout: Lookout = Lookout(config, ledger, troubles, self.certificates, clock, log, counted)
         self._exporter = Exporter(

@@ -7,7 +7,7 @@ because what comes first and what waits for what is decided here, and is best se
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -44,6 +44,8 @@ MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
 # What may be so for an instant only: a program that gives a file its name by a second link, or still writes it.
 PASSING = frozenset({Reason.HARD_LINK, Reason.TOO_LARGE})
+# What is only seen of a companion when it is opened, which is when its document is looked at.
+UNFIT_BESIDE = frozenset({Reason.FILE_UNREADABLE, Reason.FILE_CHANGED, Reason.SIDECAR_INVALID, Reason.CHECKSUM_INVALID})
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
@@ -64,12 +66,14 @@ class InboundWorker:
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
+        mounts: MutableMapping[Path, Path],
         *,
         is_free: Callable[[], bool] = lambda: True,
     ) -> None:
         """Make ready to take files over.
 
-        Nothing is looked at until ``is_free`` says that no earlier worker may be taking files from the same folder.
+        ``mounts`` is what has been seen of mounts so far, see `Mount`. Nothing is looked at until ``is_free`` says that
+        no earlier worker may be taking files from the same folder.
         """
         self.name = name
         self._is_free = is_free
@@ -98,7 +102,7 @@ class InboundWorker:
         self._events_subject = f"folder {name} events"
         self._room = room
         self._without_room: set[Path] = set()
-        self._mount = Mount(self._folder.inbound)
+        self._mount = Mount(self._folder.inbound, mounts)
         self._complaints = Complaints(
             name, self._folder.inbound, self._folder.rejected, config.service.state_dir, troubles, clock, log
         )
@@ -109,6 +113,7 @@ class InboundWorker:
         self._found_empty: set[Path] = set()
         self._emptied: set[Path] = set()  # those that files were taken from: nobody need be told that they are empty
         self._is_loaded = False
+        self._configured = tuple(config.folders)
         self._standing = Standing(name, self._folder.inbound, spool, ledger, troubles, log)
         self._companions = Companions(self._folder, spool, self._standing)
         self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
@@ -184,7 +189,7 @@ class InboundWorker:
             return 0.0
         self._check_folder()
         if not self._is_loaded:
-            self._standing.load(self.name, subfolders=self._folder.subfolders)
+            self._standing.load(subfolders=self._folder.subfolders, folders=self._configured)
             self._complaints.load()
             self._is_loaded = True
         why = self._room.lacks()
@@ -312,7 +317,7 @@ class InboundWorker:
             identity = FileIdentity.of(status)
             unfit = intake.unfit_for(str(path), status)
             if unfit is not None and (
-                unfit.reason not in PASSING or self._complaints.has_told(path, unfit.reason, identity)
+                unfit.reason not in PASSING or self._complaints.has_told(path, {unfit.reason}, identity)
             ):
                 self._sightings.forget(path)
                 self._complaints.tell(path, unfit.reason, unfit.detail, identity)
@@ -340,14 +345,25 @@ class InboundWorker:
             return None  # it was renamed since it was copied
         if unfit is None and self._is_own_record(path, seen):
             return None
-        beside = Beside({}) if unfit is not None else self._companions.look(path, seen, now)
+        beside = self._beside(path, seen, now) if unfit is None else Beside({})
         if not isinstance(beside, Beside):
             self._sightings.wait(path, now=now, delay_s=beside, complete=seen)
             return None
         # What a file claims and does not hold (holes) takes no room in the spool either, nor does what is not taken:
         # its sender is to be told why, not to wait for room that there may never be.
         need_bytes = 0 if unfit is not None else min(status.st_size, status.st_blocks * BLOCK_BYTES)
+        need_bytes += sum(companion.size_bytes for companion in beside.found.values())
         return self._take_if_room(path, seen, beside, need_bytes)
+
+    def _beside(self, path: Path, seen: FileIdentity, now: float) -> Beside | float:
+        return self._companions.look(path, seen, now, tell=self._tell_of_companion)
+
+    def _tell_of_companion(self, path: Path, why: intake.NotTaken | None) -> None:
+        """Say why a companion keeps its document waiting; None if it does not, or not any more."""
+        if why is None:
+            self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
+        elif why.reason in UNFIT_BESIDE:
+            self._complaints.tell(path, why.reason, why.detail)
 
     def _is_own_record(self, path: Path, seen: FileIdentity) -> bool:
         """Whether the file is a reason or receipt of ours, which is no document: a reason is removed."""
@@ -396,7 +412,9 @@ class InboundWorker:
                 self._complaints.tell(path, Reason.COMPANION_ALONE, f"there is no {owner.name!r} beside it", identity)
             return None
         self._sightings.forget(path)
-        self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
+        # What holds up its document is told, and taken back, when that is looked at.
+        if not self._complaints.has_told(path, UNFIT_BESIDE):
+            self._complaints.taken("/".join(path.relative_to(self._folder.inbound).parts))
         return self._consider(owner, batch, hinted=False)
 
     def _tell_of(self, path: Path, error: OSError) -> None:

@@ -3,9 +3,11 @@
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sealdrop.clock import Clock
 from sealdrop.daemon.account import SignCalls
+from sealdrop.daemon.clocktrust import ClockTrust
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
@@ -21,7 +23,8 @@ class Lasting:
 
     ``broken`` is called by a worker that finds that nothing may go on; ``on_record`` says that there are new audit
     records. ``sign_calls`` is, for each account, what is remembered of the sign calls of this process: whether one may
-    be repeated must not depend on whether the configuration was read anew meanwhile.
+    be repeated must not depend on whether the configuration was read anew meanwhile. So with ``mounts``: on which mount
+    each folder has been seen; a share that is away when the configuration is read anew is missed all the same.
     """
 
     node: str
@@ -31,9 +34,11 @@ class Lasting:
     recorder: Recorder
     troubles: Troubles
     clock: Clock
+    clock_trust: ClockTrust
     meter: Meter
     rng: random.Random
     log: Log
     broken: Callable[[BaseException], None]
     on_record: Callable[[], None]
     sign_calls: dict[str, SignCalls] = field(default_factory=dict)
+    mounts: dict[Path, Path] = field(default_factory=dict)

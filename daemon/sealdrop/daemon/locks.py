@@ -6,7 +6,7 @@ are not noticed.
 
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -25,26 +25,31 @@ class Locks:
 
         Raises:
             ConfigurationError: another service has some of them; all are named, and none was locked.
+            OSError: a folder cannot be opened, or the state directory not be locked; none was locked.
         """
         taken: dict[Path, int] = {}
-        problems = []
+        try:
+            problems = [*self._take(config, taken)]
+            if problems:
+                raise ConfigurationError(str(config.source), problems)
+        except BaseException:
+            _close(taken)
+            raise
+        self._held |= taken
+
+    def _take(self, config: Config, taken: dict[Path, int]) -> Iterator[str]:
+        """Lock what is not locked yet, and put it into ``taken``; yield which folders another service has."""
         for path, place in _places(config).items():
             if path in self._held:
                 continue
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            taken[path] = fd
+            taken[path] = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(taken[path], fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                problems.append(f"{place}: another sealdrop is running on {path}")
+                yield f"{place}: another sealdrop is running on {path}"
             except OSError:
                 if path == config.service.state_dir:
-                    _close(taken)
                     raise
-        if problems:
-            _close(taken)
-            raise ConfigurationError(str(config.source), problems)
-        self._held |= taken
 
     def keep(self, config: Config) -> None:
         """Let go of all folders that the configuration does not name."""

@@ -6,7 +6,7 @@ and all go on by themselves when it can be written to again.
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +37,17 @@ class Unwritable(Retryable):
 class Outlet:
     """One such folder. One thread writes into it; another one may `tidy` it up."""
 
-    def __init__(self, folder: str, place: str, path: Path, state_dir: Path, troubles: Troubles, clock: Clock) -> None:
+    def __init__(
+        self,
+        folder: str,
+        place: str,
+        path: Path,
+        state_dir: Path,
+        troubles: Troubles,
+        clock: Clock,
+        mounts: MutableMapping[Path, Path],
+    ) -> None:
+        """Make ready to write; ``mounts`` is what has been seen of mounts so far, see `Mount`."""
         self._folder = folder
         self._place = place
         self._path = path
@@ -45,7 +55,7 @@ class Outlet:
         self._troubles = troubles
         self._clock = clock
         self._subject = f"folder {folder} {place}"
-        self._mount = Mount(path)
+        self._mount = Mount(path, mounts)
         self._failures = 0
         self._closed_until = 0.0
         self._looked_at = float("-inf")

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from sealdrop import pace
 from sealdrop.clock import Clock, CpuTime
 
 STEP_S = 300.0  # an honest step takes some seconds at worst; a disk that has to be waited for is no reason to kill
@@ -77,12 +78,14 @@ class Progress:
         """From now on, this thread is the worker; once the block has ended without an error, nobody is any more."""
         self._thread, self._cpu = threading.current_thread(), CpuTime()
         _here.progress = self
+        pace.tell(self.step)
         self.step()
         try:
             yield
             self._doing = None
         finally:
             _here.progress = None
+            pace.tell(None)
 
     def step(self) -> None:
         """Say that a step has been made, and another one begins."""

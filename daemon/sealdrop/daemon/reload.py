@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from sealdrop.clock import Clock
 from sealdrop.config import Config, load
 from sealdrop.daemon.notify import Notifier
-from sealdrop.daemon.progress import Progress
+from sealdrop.daemon.progress import Progress, waiting
 from sealdrop.daemon.recorder import Recorder, one_line
 from sealdrop.daemon.shifts import Shifts
 from sealdrop.errors import ConfigurationError, Fatal, SealdropError
@@ -76,7 +76,8 @@ class Reload:
         """Read the configuration anew; return whether it took effect."""
         self._notifier.reloading(self._clock.monotonic())
         try:
-            config = load(self._shifts.crew.config.source)
+            with waiting("the folders of the new configuration", None):  # it follows where their paths lead
+                config = load(self._shifts.crew.config.source)
             has_followed = self._shifts.follow(config, lambda: self._put_on_record(config))
         except Fatal as error:
             self._on_fatal(error)

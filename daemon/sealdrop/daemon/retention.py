@@ -6,6 +6,8 @@ counted from the document's end. The files of a folder that is not configured an
 
 What was sealed, and so billed, and not handed out is never removed: its files in the failed folder hold the only copy.
 
+While the computer's clock may be wrong (`clocktrust`), nothing is removed.
+
 That files are removed is on record before they are. If we crash in between, they are removed when the lease ends; it
 keeps anybody from having the document tried again meanwhile. A share that hangs holds up what is to be removed from
 others, and nothing else.
@@ -20,11 +22,13 @@ from pydantic import JsonValue
 
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Folder
+from sealdrop.daemon.clocktrust import ClockTrust, Trust
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder, one_line
+from sealdrop.daemon.troubles import Troubles
 from sealdrop.events import EventName
-from sealdrop.ledger.reading import BILLED, LedgerReader
-from sealdrop.ledger.store import Step
+from sealdrop.ledger.reading import BILLED
+from sealdrop.ledger.store import Claimed, Ledger, Step
 from sealdrop.logs import Log
 from sealdrop.model import Document, Event, State
 from sealdrop.pipeline.expire import expire, what_expires
@@ -34,6 +38,7 @@ LEASE_S = 600.0
 AGAIN_S = 3_600.0  # before a file is tried again that could not be removed
 CLOSED_S = 60.0  # for which no other is tried in its folder then
 AFTER_CLOSED_S = 600.0  # before one is looked at that was passed over
+_SUBJECT = "retention"
 
 
 def kept_days(folder: Folder, document: Document) -> float | None:
@@ -57,12 +62,34 @@ class Retention:
     """Removes what is due, of all folders; used by one thread."""
 
     config: Config
-    ledger: LedgerReader
+    ledger: Ledger
     recorder: Recorder
     outlets: Mapping[tuple[str, State], Outlet]
+    troubles: Troubles
+    clock_trust: ClockTrust
     clock: Clock
     log: Log
     _closed_until: dict[tuple[str, State], float] = field(default_factory=dict)
+
+    def claim(self) -> Claimed:
+        """Return documents whose files may be removed by now, under a lease; none while the clock may be wrong.
+
+        Raises:
+            Retryable: the ledger cannot be used now; nothing was claimed.
+            Fatal: it cannot be trusted.
+        """
+        trust, now = self.clock_trust.look(), self.clock.now()
+        if trust is Trust.AHEAD:
+            due_at = self.ledger.next_expiry()
+            if due_at is not None and due_at <= now:
+                text = f"the computer's clock shows {now:%Y-%m-%d %H:%M} UTC, far later than was to be expected; files "
+                text += "whose time is over by that are kept until it has run for some hours without having been set"
+                self.troubles.tell(_SUBJECT, text, EventName.RETENTION_HELD, now=now.isoformat())
+            return Claimed((), None)
+        self.troubles.over(_SUBJECT, EventName.RETENTION_RESUMED)
+        return (
+            self.ledger.claim_kept(now=now, limit=BATCH, lease_s=LEASE_S) if trust is Trust.FULL else Claimed((), None)
+        )
 
     def work(self, documents: Sequence[Document]) -> None:
         """Remove the files of claimed documents, and record it; trouble with one is its own."""
@@ -104,11 +131,15 @@ class Retention:
             self._settle(expiring)
 
     def _is_shared(self, document: Document, root: Path) -> bool:
-        """Whether another document of the same content has the very same file kept, and its time is not over."""
-        if document.state is not State.DELIVERED:
-            return False  # the reasons beside it are its own
-        folders = [name for name, folder in self.config.folders.items() if folder.processed == root]
-        return self.ledger.is_kept_by_another(document, document.kept_name or document.name, folders)
+        """Whether another document of the same content has the very same file kept, and its time is not over.
+
+        A name in the rejected or failed folder is given anew only once it is free: the file is whose it was last.
+        """
+        if document.state is State.DELIVERED:
+            folders = [name for name, folder in self.config.folders.items() if folder.processed == root]
+            return self.ledger.is_kept_by_another(document, document.kept_name or document.name, folders)
+        folders = [name for name, folder in self.config.folders.items() if root in (folder.rejected, folder.failed)]
+        return self.ledger.is_given_to_a_later(document, document.published_name or document.name, folders)
 
     def _decide(self, document: Document, names: Sequence[str]) -> list[Document]:
         """Put it on record that the files are about to be removed, keeping the lease."""

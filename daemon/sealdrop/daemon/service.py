@@ -16,6 +16,7 @@ from sealdrop.audit.trail import Trail
 from sealdrop.clock import Clock, SystemClock
 from sealdrop.config import Config
 from sealdrop.daemon.attendance import Attendance
+from sealdrop.daemon.clocktrust import ClockTrust
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.figures import SinceStart, words
 from sealdrop.daemon.health import STOP_S as HEALTH_STOP_S
@@ -37,6 +38,7 @@ from sealdrop.daemon.startup import (
     check_same_service,
     check_trail,
     check_waiting,
+    inbounds,
     ledger_path,
 )
 from sealdrop.daemon.troubles import Troubles
@@ -118,6 +120,7 @@ class Daemon:
             self._recorder,
             self._troubles,
             self._clock,
+            ClockTrust(self._clock, self._ledger.audit_head().at),  # before this run puts anything on record
             self._meter,
             random.Random(),  # noqa: S311 - scatters retries, guards nothing
             log,
@@ -168,7 +171,7 @@ class Daemon:
         # The clock may have been wrong in the last run: what was put off until a future that it saw would wait for it.
         self._ledger.hasten(self._clock.now())
         self._troubles.clear()
-        self._ledger.keep_addresses(addresses(self.config))
+        self._ledger.keep_places(addresses(self.config), inbounds(self.config))
         self._recorder.note(EventName.SERVICE_STARTED, version=__version__, **on_record(self.config))
         # Nothing is removed or claimed before the files have taken this record: they and the ledger do agree.
         self._trail_writer.flush()

@@ -16,7 +16,14 @@ from sealdrop.daemon.lasting import Lasting
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.progress import Progress, waiting
-from sealdrop.daemon.startup import addresses, check_configuration, check_folders, check_same_service, check_waiting
+from sealdrop.daemon.startup import (
+    addresses,
+    check_configuration,
+    check_folders,
+    check_same_service,
+    check_waiting,
+    inbounds,
+)
 from sealdrop.errors import ConfigurationError, Fatal, Retryable
 
 JOIN_S = 0.1  # between two looks whether the service is to stop
@@ -88,7 +95,7 @@ class Shifts:
                 put_on_record()
                 new = Crew(means, self._lasting, self._earlier)
                 # Last: while the old crew may still go on, its addresses are those that a restart must keep to.
-                self._lasting.ledger.keep_addresses(addresses(means.config))
+                self._lasting.ledger.keep_places(addresses(means.config), inbounds(means.config))
             except BaseException:
                 self._begin(Crew(old.means, self._lasting, self._earlier))
                 raise
@@ -104,10 +111,14 @@ class Shifts:
             raise Fatal("the workers cannot be started: no more threads?") from error
 
     def _check_unfinished(self, config: Config) -> None:
-        """Pass if what may still be taken over by an earlier crew has its folder and account in the configuration.
+        """Pass if what an earlier crew may still take over, or send, has its folder and account in the configuration.
+
+        And if that folder is where it was: two workers of one name must not write one list of notices, nor tell of one
+        folder that it does not answer and that it does.
 
         Raises:
-            ConfigurationError: it would be taken over, and wait for ever.
+            ConfigurationError: it would be taken over, and wait for ever; or sent to one address, and asked for at
+                another one; or two would be at work under one name.
         """
         problems = []
         for crew in self._earlier:
@@ -117,8 +128,18 @@ class Shifts:
                 account = crew.config.folders[name].account
                 if name not in config.folders:
                     problems.append(f"folders.{name}: missing, but {hangs}")
+                elif config.folders[name].inbound != inbound:
+                    problems.append(
+                        f"folders.{name}.inbound: changed, but {hangs}; or restart the service, or give the new path a "
+                        "folder of its own"
+                    )
                 elif account not in config.accounts:
                     problems.append(f"accounts.{account}: missing, but folder {name} needs it: {hangs}")
+            for name in sorted(crew.calling() & config.accounts.keys()):
+                address = crew.config.accounts[name].base_url
+                if config.accounts[name].base_url != address:
+                    hangs = f"a worker has not ended, and may still send documents to {address}; try again when it has"
+                    problems.append(f"accounts.{name}.base_url: changed, but {hangs}")
         if problems:
             raise ConfigurationError(str(config.source), problems)
 

@@ -19,7 +19,7 @@ from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.retention import kept_days
-from sealdrop.daemon.troubles import Troubles
+from sealdrop.daemon.troubles import VISIBLE_SEALS, Troubles
 from sealdrop.durable import naming
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.events import EventName
@@ -135,12 +135,12 @@ class LocalStages:
             case duplicates.DeliverAgain() as again:
                 changes = again.taken_from()
             case None:
-                changes = dict[str, Any]()
+                changes = dict[str, Any](stamp_known=True)
         try:
             report = self._inspect(document)
         except JailLimitExceeded as error:
             return self.recorder.set_apart(document, error)
-        stamp = None if changes else self._stamp(document, report)
+        stamp = None if "duplicate_of" in changes else self._stamp(document, report)
         unfit = self._unfit_by_report(document, report) or (stamp if isinstance(stamp, Finding) else None)
         if unfit is not None:
             return self.recorder.give_up(document, State.REJECTED, unfit.code, unfit.detail, inspection=report)
@@ -252,7 +252,7 @@ class LocalStages:
     def _tell_appearance(self, document: Document, report: Verification) -> None:
         """Have it known while a folder's visible seals stand elsewhere than they should: a unit is wrong somewhere."""
         check = next(check for check in report.checks if check.name is CheckName.APPEARANCE)
-        subject, named = f"visible seals of folder {document.folder}", {"folder": document.folder}
+        subject, named = f"{VISIBLE_SEALS}{document.folder}", {"folder": document.folder}
         if check.outcome is CheckOutcome.WARNED:
             text = f"{check.detail} (document {document.id}); see accounts.{document.account}.visible_units"
             event = EventName.SEAL_MISPLACED

@@ -5,14 +5,21 @@ nothing: a share may not be mounted yet, and whoever moved the file away may bri
 known, and is recognised wherever it comes up below inbound, by size, modification time and content. Device and inode
 numbers are no help: they change when a share is mounted anew, and are given to other files.
 
+An original whose folder is not in the configuration any more stands in another one's inbound if that one has got its
+place: somebody gave the folder another name. There it is recognised as well, but only if the inode number agrees, too:
+the same file may be dropped into two folders on purpose.
+
 An original is removed only while its copy stands in the spool, or when nothing is left to do for its document.
 
 Its companions are removed before it, so that none of them is left alone when we crash in between, and recognised in the
-same way until then: what was one document's sidecar must never become that of another, which has its name later.
+same way until then, but only where they go with it: under the name that it was taken over by, or beside itself. So what
+was one document's sidecar never becomes that of another, which has its name later; and one that was made from the same
+template, in the same instant, stays with the document that it was put beside.
 """
 
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path, PurePath
 
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
@@ -45,15 +52,19 @@ class Standing:
         self._known: dict[tuple[int, int], list[Document]] = {}
         self._known_companions: dict[tuple[int, int], list[Document]] = {}
 
-    def load(self, folder: str, *, subfolders: bool) -> None:
-        """Take up what the last run had taken over and perhaps not removed.
+    def load(self, *, subfolders: bool, folders: Collection[str]) -> None:
+        """Take up what was taken over before and perhaps not removed; ``folders`` are all that are configured.
+
+        Also under the name of another folder: one may have been renamed, or two have changed places.
 
         Raises:
             OSError: the folder cannot be listed.
         """
         self._known.clear()
         self._known_companions.clear()
-        for document in self._ledger.originals_standing(folder):
+        names = {self._name, *self._ledger.taken_from(self._inbound)}
+        standing = self._ledger.originals_standing(*names) + self._ledger.originals_orphaned(folders)
+        for document in {each.id: each for each in standing}.values():
             self._keep(document)
         for aside in list(list_leftovers(self._inbound, subfolders=subfolders)):
             document_id, companion = intake.document_of(aside.name)
@@ -145,7 +156,7 @@ class Standing:
 
     def _find(self, path: Path, identity: FileIdentity) -> tuple[Document | None, CompanionKind | None]:
         """Return whose original, or which companion of whose, the file is."""
-        look = (identity.size_bytes, identity.mtime_ns)
+        look = _look(identity)
         alike, beside = self._known.get(look, ()), self._known_companions.get(look, ())
         if not alike and not beside:
             return None, None
@@ -155,9 +166,42 @@ class Standing:
             _, sha256 = hash_file(file)
         for document in beside:
             for each in document.companions:
-                if each.sha256 == sha256 and path.name.endswith(each.kind.suffix):
+                is_it = each.sha256 == sha256 and self._goes_with(relative, document, each.kind)
+                if is_it and self._is_of_here(document, each.identity, identity):
                     return document, each.kind
-        return next((document for document in alike if document.sha256 == sha256), None), None
+        for document in alike:
+            if document.sha256 == sha256 and self._is_of_here(document, document.identity, identity):
+                return document, None
+        return None, None
+
+    def _is_of_here(self, document: Document, known: FileIdentity, seen: FileIdentity) -> bool:
+        """Whether a file that is like one of the document's is its own: of another folder's, no copy is."""
+        if document.folder == self._name:
+            return True
+        if known != seen:
+            return False
+        # Whoever has the folder's place may have removed it since, and something new may have got its inode.
+        return any(each.id == document.id for each in self._ledger.originals_standing(document.folder))
+
+    def _goes_with(self, relative: PurePath, document: Document, kind: CompanionKind) -> bool:
+        """Whether a file stands where the document's companion stood, or beside the document's original."""
+        owner = relative.with_name(relative.name.removesuffix(kind.suffix))
+        if owner == relative:
+            return False
+        return owner == PurePath(document.name) or self._is_original(owner, document)
+
+    def _is_original(self, relative: PurePath, document: Document) -> bool:
+        """Whether the document's original stands there; one that cannot be read will be recognised when it can."""
+        try:
+            with folder_below(self._inbound, relative.parent) as folder:
+                seen = FileIdentity.of(os.stat(relative.name, dir_fd=folder, follow_symlinks=False))
+                if _look(seen) != _look(document.identity):
+                    return False
+                with open_regular(relative.name, folder=folder) as file:
+                    _, sha256 = hash_file(file)
+        except OSError:
+            return False
+        return sha256 == document.sha256
 
     def _may_go(self, document: Document) -> bool:
         """Whether the document would be safe without this file."""
@@ -168,11 +212,9 @@ class Standing:
         return known is not None and known.due_at is None
 
     def _keep(self, document: Document) -> None:
-        look = (document.identity.size_bytes, document.identity.mtime_ns)
-        self._known.setdefault(look, []).append(document)
+        self._known.setdefault(_look(document.identity), []).append(document)
         for each in document.companions:
-            look = (each.identity.size_bytes, each.identity.mtime_ns)
-            self._known_companions.setdefault(look, []).append(document)
+            self._known_companions.setdefault(_look(each.identity), []).append(document)
 
     def _forget(self, documents: Sequence[Document]) -> None:
         self._ledger.original_removed([document.id for document in documents])
@@ -203,8 +245,12 @@ class Standing:
             self._troubles.over(self._subject, event, folder=self._name, path=str(self._inbound))
 
 
+def _look(identity: FileIdentity) -> tuple[int, int]:
+    return identity.size_bytes, identity.mtime_ns
+
+
 def _drop(known: dict[tuple[int, int], list[Document]], identity: FileIdentity, document: Document) -> None:
-    look = (identity.size_bytes, identity.mtime_ns)
+    look = _look(identity)
     rest = [other for other in known.get(look, ()) if other.id != document.id]
     if rest:
         known[look] = rest

@@ -68,7 +68,8 @@ def check_configuration(config: Config) -> None:
 def check_folders(config: Config) -> None:
     """Pass if every folder is there and may be used, having created what the configuration says to create.
 
-    The state must be where it is safe, unless the configuration says that it need not be.
+    The state must be where it is safe, unless the configuration says that it need not be. No folder may be inside
+    another by a link either, which may not have been followed when the configuration was read.
 
     Raises:
         ConfigurationError: some are not; all are named.
@@ -78,6 +79,9 @@ def check_folders(config: Config) -> None:
         if problems:
             raise ConfigurationError(str(config.source), problems)
     _refuse(config, _folder_findings(config))
+    problems = config.overlaps()
+    if problems:
+        raise ConfigurationError(str(config.source), problems)
 
 
 def _create(subject: str, key: str, path: Path) -> Iterator[str]:
@@ -116,6 +120,11 @@ def check_waiting(config: Config, ledger: Ledger) -> None:
 def addresses(config: Config) -> dict[str, str]:
     """Return where each account's documents are sent."""
     return {name: account.base_url for name, account in config.accounts.items()}
+
+
+def inbounds(config: Config) -> dict[str, Path]:
+    """Return where each folder's documents are dropped."""
+    return {name: folder.inbound for name, folder in config.folders.items()}
 
 
 def check_same_service(config: Config, ledger: Ledger) -> None:

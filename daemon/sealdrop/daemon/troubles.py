@@ -17,6 +17,8 @@ from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.model import Trouble
 
+VISIBLE_SEALS = "visible seals of folder "  # then the folder's name
+
 
 @dataclass(frozen=True, slots=True)
 class Told:
@@ -80,13 +82,17 @@ class Troubles:
             self._write()
 
     def forget_others(self, config: Config) -> None:
-        """Forget the troubles of accounts and folders that the configuration has not."""
+        """Forget the troubles of accounts and folders that the configuration has not.
+
+        And those of visible seals in folders that have none any more: no document would end them.
+        """
         known = {("account", name) for name in config.accounts} | {("folder", name) for name in config.folders}
         with self._lock:
             subjects = list(self._present)
-        self.forget(
-            [each for each in subjects if _owner(each)[0] in ("account", "folder") and _owner(each) not in known]
-        )
+        gone = [each for each in subjects if _owner(each)[0] in ("account", "folder") and _owner(each) not in known]
+        visible = {name for name, folder in config.folders.items() if folder.seal.visible is not None}
+        seals = {each for each in subjects if each.startswith(VISIBLE_SEALS)}
+        self.forget([*gone, *seals.difference(VISIBLE_SEALS + name for name in visible)])
 
     def present(self) -> tuple[Trouble, ...]:
         """Return the troubles of this moment, oldest first."""

@@ -15,7 +15,18 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
-from sealdrop.ledger.schema import ACTIVE, DOCUMENT_COLUMNS, FAILED, address, chain, document, sent, tally, trouble
+from sealdrop.ledger.schema import (
+    ACTIVE,
+    DOCUMENT_COLUMNS,
+    FAILED,
+    address,
+    chain,
+    document,
+    inbound,
+    sent,
+    tally,
+    trouble,
+)
 from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
@@ -168,16 +179,38 @@ class LedgerReader:
         due = _documents().where(document.c.state == state, document.c.due_at.is_not(None), document.c.due_at <= now)
         return self._first(due.limit(1)) is not None
 
-    def originals_standing(self, folder: str) -> tuple[Document, ...]:
-        """Return the folder's documents whose originals are not known to be gone from inbound; normally few.
+    def taken_from(self, path: Path) -> frozenset[str]:
+        """Return the names of the folders whose documents were dropped at ``path``, or above or below it, if ever.
 
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        standing = _documents().where(document.c.folder == folder, document.c.original_stands.is_(True))
+        with self._database.reading() as connection:
+            known = [(row.folder, Path(row.path)) for row in connection.execute(select(inbound))]
+        return frozenset(name for name, at in known if at.is_relative_to(path) or path.is_relative_to(at))
+
+    def originals_standing(self, *folders: str) -> tuple[Document, ...]:
+        """Return the folders' documents whose originals are not known to be gone from inbound; normally few.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        standing = _documents().where(document.c.folder.in_(folders), document.c.original_stands.is_(True))
         with self._database.reading() as connection:
             return tuple(to_document(row) for row in connection.execute(standing))
+
+    def originals_orphaned(self, folders: Collection[str]) -> tuple[Document, ...]:
+        """Return the documents of all but these folders whose originals are not known to be gone; normally none.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        orphaned = _documents().where(document.c.folder.not_in(folders), document.c.original_stands.is_(True))
+        with self._database.reading() as connection:
+            return tuple(to_document(row) for row in connection.execute(orphaned))
 
     def counts(self) -> Mapping[str, Mapping[State, int]]:
         """Return how many documents there are, for each folder and for each state that has any.
@@ -217,11 +250,14 @@ class LedgerReader:
     def failed_after(self, seq: int, *, limit: int) -> tuple[Document, ...]:
         """Return the documents that failed and were given back, with a newest record past ``seq``, in that order.
 
+        None whose newest record is that its files were removed: it failed long before that.
+
         Raises:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        query = _documents().where(FAILED, document.c.last_seq > seq).order_by(document.c.last_seq).limit(limit)
+        query = _documents().where(FAILED, document.c.last_seq > seq, document.c.expired_at.is_(None))
+        query = query.order_by(document.c.last_seq).limit(limit)
         with self._database.reading() as connection:
             return tuple(to_document(row) for row in connection.execute(query))
 
@@ -260,6 +296,18 @@ class LedgerReader:
         standing = document.c.expired_at.is_(None) | document.c.kept_until.is_not(None)
         others = _documents().where(*same, document.c.id != one.id, standing)
         return self._first(others.limit(1)) is not None
+
+    def is_given_to_a_later(self, one: Document, name: str, folders: Collection[str]) -> bool:
+        """Return whether a document of that content and these folders was given back as ``name`` after ``one`` was.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        same = (document.c.sha256 == one.sha256, document.c.folder.in_(folders), document.c.published_name == name)
+        later = (document.c.state.in_((State.REJECTED, State.FAILED)), document.c.last_seq > one.last_seq)
+        standing = document.c.expired_at.is_(None) | document.c.kept_until.is_not(None)
+        return self._first(_documents().where(*same, *later, standing).limit(1)) is not None
 
     def troubles(self) -> tuple[Trouble, ...]:
         """Return what is wrong with the service's surroundings, as far as it could write that down; oldest first.

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
     insert,
     inspect,
     select,
@@ -183,6 +184,8 @@ document = Table(
     Column("duplicate_of", Report(Earlier)),
     Column("companions", Report(tuple[Companion, ...]), nullable=False, server_default=text("'[]'")),
     Column("stamp", Report(Stamp)),
+    # False for what an older sealdrop wrote; the new ones say so themselves.
+    Column("stamp_known", Boolean, nullable=False, server_default=text("false")),
     Column("wishes", Report(Wishes)),
     Column("hold", Member(Hold)),
     Column("kept_until", Moment),
@@ -320,6 +323,14 @@ address = Table(
     Column("base_url", Text, nullable=False),
 )
 
+# Where each folder's documents were dropped, now or earlier: what still stands there is not taken under another name.
+inbound = Table(
+    "inbound",
+    metadata,
+    Column("folder", String, primary_key=True),
+    Column("path", Text, primary_key=True),
+)
+
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
 
 
@@ -334,14 +345,30 @@ def _to_version_2(connection: Connection) -> None:
 def _to_version_3(connection: Connection) -> None:
     """Documents can have companions, wishes, visible seals, holds and files kept for a time; days are closed.
 
-    It is known where each account's documents were sent.
+    It is known where each account's documents were sent, where each folder's were dropped, and how their seals look.
+    What was validated and not sent is validated anew: its page was not measured for a visible seal.
     """
-    _add_columns(connection, "companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at")
+    columns = ("companions", "stamp", "stamp_known", "wishes", "hold", "kept_until", "kept_name", "expired_at")
+    _add_columns(connection, *columns)
     _add_columns(connection, "day_first_seq", table=chain)
     for index in (_KEPT_INDEX, _HOLD_INDEX, _SEALED_CONTENT, _FAILED_INDEX):
         index.create(connection)
     sent.create(connection)
     address.create(connection)
+    inbound.create(connection)
+    _validate_anew(connection)
+
+
+def _validate_anew(connection: Connection) -> None:
+    """Take back to ``received`` what is ``validated`` and will be sent; a duplicate gets a seal that there is."""
+    unsent = (document.c.state == State.VALIDATED, document.c.duplicate_of.is_(None))
+    counted = select(document.c.folder, func.count()).where(*unsent).group_by(document.c.folder)
+    for folder, documents in connection.execute(counted).all():
+        for state, change in ((State.VALIDATED, -documents), (State.RECEIVED, documents)):
+            row = update(tally).where(tally.c.folder == folder, tally.c.state == state)
+            if connection.execute(row.values(documents=tally.c.documents + change)).rowcount == 0:
+                connection.execute(insert(tally).values(folder=folder, state=state, documents=change))
+    connection.execute(update(document).where(*unsent).values(state=State.RECEIVED, attempts=0, last_error=None))
 
 
 def _add_columns(connection: Connection, *columns: str, table: Table = document) -> None:

@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, delete, insert, select, update
 
 from sealdrop.clock import Clock
 from sealdrop.errors import LeaseLost, TrailBroken
@@ -28,7 +28,7 @@ from sealdrop.ledger import schema
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
 from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, outbox, trouble
+from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, inbound, outbox, trouble
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
 __all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
@@ -180,6 +180,16 @@ class Ledger(LedgerReader):
             claimed = {row.id: to_document(row) for row in connection.execute(claim)}
             return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
 
+    def next_expiry(self) -> datetime | None:
+        """Return when the files of the next document may be removed, None if all that stand are kept for ever.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._database.reading() as connection:
+            return connection.scalar(_NEXT_EXPIRY)
+
     def claim_kept(self, *, now: datetime, limit: int, lease_s: float) -> Claimed:
         """Return up to ``limit`` documents whose files may be removed by now, for the caller alone for ``lease_s``.
 
@@ -190,9 +200,7 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be used now; nothing was claimed.
             Fatal: it cannot be trusted.
         """
-        first = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
-        with self._database.reading() as connection:
-            next_at = connection.scalar(first)
+        next_at = self.next_expiry()
         if next_at is None or next_at > now:
             return Claimed((), next_at)
         with self._database.writing() as connection:
@@ -201,7 +209,7 @@ class Ledger(LedgerReader):
             lease = {"lease": secrets.token_hex(8), "kept_until": now + timedelta(seconds=lease_s)}
             held = update(document).where(document.c.id.in_(connection.scalars(due).all()))
             claimed = tuple(map(to_document, connection.execute(held.values(lease).returning(*DOCUMENT_COLUMNS))))
-            return Claimed(claimed, connection.scalar(first))
+            return Claimed(claimed, connection.scalar(_NEXT_EXPIRY))
 
     def give_up_kept(self, documents: Collection[Document]) -> None:
         """As `give_up_leases`, for what `claim_kept` gave.
@@ -210,11 +218,7 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be written now; they fall due when their lease ends.
             Fatal: it cannot be trusted.
         """
-        now = self._clock.now()
-        with self._database.writing() as connection:
-            for each in documents:
-                held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
-                connection.execute(held.values(lease=None, kept_until=now))
+        self._give_up(documents, document.c.kept_until)
 
     def release_leases(self, node: str) -> int:
         """Make the documents due at once that ``node`` held when it stopped; return their number. For start-up only.
@@ -275,11 +279,13 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be written now; they fall due when their lease ends.
             Fatal: it cannot be trusted.
         """
-        now = self._clock.now()
+        self._give_up(documents, document.c.due_at)
+
+    def _give_up(self, documents: Collection[Document], due: Column[datetime]) -> None:
         with self._database.writing() as connection:
             for each in documents:
                 held = update(document).where(document.c.id == each.id, document.c.lease == each.lease)
-                connection.execute(held.values(lease=None, due_at=now))
+                connection.execute(held.values({document.c.lease: None, due: self._clock.now()}))
 
     def troubled(self, node: str, new: Trouble) -> None:
         """Keep a trouble of ``node``, in the place of what was known of the same subject.
@@ -306,8 +312,10 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             connection.execute(gone)
 
-    def keep_addresses(self, addresses: Mapping[str, str]) -> None:
-        """Keep where the documents of each account are sent from now on; accounts that are not named stay as they are.
+    def keep_places(self, addresses: Mapping[str, str], inbounds: Mapping[str, Path]) -> None:
+        """Keep where the documents of each account are sent from now on, and where those of each folder are dropped.
+
+        Accounts that are not named stay as they are; what was an inbound folder once stays known as that.
 
         Raises:
             Retryable: the database cannot be written now; nothing was kept.
@@ -316,6 +324,10 @@ class Ledger(LedgerReader):
         with self._database.writing() as connection:
             connection.execute(delete(address).where(address.c.account.in_(addresses)))
             connection.execute(insert(address), [{"account": name, "base_url": url} for name, url in addresses.items()])
+            known = {(row.folder, row.path) for row in connection.execute(select(inbound))}
+            new = [(name, str(path)) for name, path in inbounds.items() if (name, str(path)) not in known]
+            if new:
+                connection.execute(insert(inbound), [{"folder": name, "path": path} for name, path in new])
 
     def audit_pending(self, limit: int) -> tuple[AuditRecord, ...]:
         """Return the oldest ``limit`` records that are not known to be in the files, in the order of the chain.
@@ -363,6 +375,7 @@ class Ledger(LedgerReader):
 
 # Nothing but their files is left to see to; the partial index over what is kept for a time answers.
 _KEPT = (document.c.kept_until.is_not(None), document.c.due_at.is_(None))
+_NEXT_EXPIRY = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
 
 
 def _waiting(

@@ -1,13 +1,24 @@
 """What is counted as it happens. It begins at zero with each start of the service, as Prometheus expects."""
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Histogram, disable_created_metrics
 from prometheus_client.registry import CollectorRegistry
 
 from sealdrop.ledger.recording import Step
-from sealdrop.model import END_STATES, State
+from sealdrop.model import CHECK_REASONS, END_STATES, Reason, State
 
 # From a step that takes a moment to a document that waits for the end of an outage.
 STAGE_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200, 43_200, 172_800)
+# What a document fails for, once it was sent.
+FAILURES = (
+    Reason.SEAL_REFUSED,
+    Reason.SEAL_FAILED,
+    Reason.SEAL_DISCARDED,
+    Reason.ARCHIVE_FAILED,
+    Reason.SEALED_CONTENT_MISSING,
+    *CHECK_REASONS.values(),
+)
 CALL_BUCKETS_S = (0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -51,6 +62,17 @@ class Meter:
             buckets=CALL_BUCKETS_S,
             registry=self.registry,
         )
+
+    def expect(self, folders: Iterable[str]) -> None:
+        """Begin at zero, and tell so, for what is to be counted of these folders.
+
+        The first document that fails would else begin a figure at one, in which no rule sees an increase.
+        """
+        for folder in folders:
+            self._received.labels(folder)
+            self._finished.labels(folder, State.DELIVERED.value, "")
+            for reason in FAILURES:
+                self._finished.labels(folder, State.FAILED.value, reason.value)
 
     def recorded(self, step: Step) -> None:
         """Count a step that a document made."""

@@ -21,6 +21,7 @@ from pypdf.generic import NameObject
 
 from sealdrop.config import SealPage, Validation
 from sealdrop.model import Finding, Inspection, PageArea, Reason, Verdict
+from sealdrop.pdf.appearance import read_area
 from sealdrop.pdf.content import TooMuchContent, survey
 from sealdrop.pdf.document import Access, Opening, open_document
 from sealdrop.pdf.forms import NO_CHANGES, Form, TooManyFields, read_form
@@ -139,7 +140,13 @@ def _findings(file: BinaryIO, rules: Validation, facts: _Facts, seal_page: SealP
         raise opening.failure or EOFError
     yield from _about_document(source, layout, opening, opening.reader, rules, facts)
     if seal_page is not None:
-        facts.seal_page = area_of(opening.reader, page_number(seal_page, facts.pages))
+        facts.seal_page = _measured(file, size_bytes, opening.reader, page_number(seal_page, facts.pages))
+
+
+def _measured(file: BinaryIO, size_bytes: int, reader: PdfReader, page: int) -> PageArea | None:
+    """Return what is seen of a page; None unless it will be measured in the same way when the seal is verified."""
+    area = area_of(reader, page)
+    return area if area == read_area(file, size_bytes, page) else None
 
 
 def _about_encryption(opening: Opening) -> Iterator[Finding]:

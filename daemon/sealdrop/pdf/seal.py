@@ -19,6 +19,8 @@ reached. Nothing but the file and the trust anchors is read, and the network nev
 13. later_revisions: only validation data and document timestamps after the seal, and nothing but the seal with it.
 14. appearance: a visible seal lies on the page that was asked for; one that was to be invisible is (see `appearance`).
 15. archive_id: there, where archiving was asked for.
+
+(Long, because the order of the checks is what they prove.)
 """
 
 # mypy: disable-error-code="no-untyped-call, import-untyped"

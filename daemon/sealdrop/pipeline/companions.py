@@ -7,17 +7,18 @@ Whether they are all right is judged twice by the same rules: while they stand i
 still be being written; and when the document is validated, from the copies in the spool, which is what counts.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from sealdrop.config import Folder, VisibleUnits
 from sealdrop.model import CompanionFault, CompanionKind, Document, FileIdentity, Finding, Reason, Sha256, Wishes
 from sealdrop.pipeline.below import folder_below, open_file
 from sealdrop.pipeline.checksum import CHECKSUM_MAX_BYTES, read_checksum
-from sealdrop.pipeline.intake import unfit_for
+from sealdrop.pipeline.intake import NotTaken, unfit_for
 from sealdrop.pipeline.sidecar import SIDECAR_MAX_BYTES, read_sidecar
 from sealdrop.pipeline.writers import Writer, writer_of
 from sealdrop.visible.lines import seal_text_problem
@@ -53,13 +54,15 @@ class Seen:
     """A companion as it stands in inbound.
 
     ``said`` is what it holds, or what is wrong with that. ``unfit`` is why it cannot be taken whatever it holds: it is
-    a link, or may not be read. ``is_written`` if somebody has it open for writing.
+    a link, or may not be read, or is far larger than any. ``is_written`` if somebody has it open for writing, and
+    ``is_held`` if nobody else may open it meanwhile.
     """
 
     identity: FileIdentity | None = None
     said: Wishes | Sha256 | CompanionFault | None = None
-    unfit: str = ""
+    unfit: NotTaken | None = None
     is_written: bool = False
+    is_held: bool = False
 
     @property
     def is_unfinished(self) -> bool:
@@ -83,22 +86,38 @@ def look_at(inbound: Path, path: Path, kind: CompanionKind) -> Seen | None:
                 return None
             unfit = unfit_for(relative.name, status)
             if unfit is not None:
-                return Seen(unfit=unfit.detail)
+                return Seen(unfit=unfit)
             fd = open_file(relative.name, folder=folder)
         except FileNotFoundError:
             return None
+        except BlockingIOError:
+            return Seen(FileIdentity.of(status), is_written=True, is_held=True)
         except OSError as error:
-            return Seen(unfit=error.strerror or "it cannot be opened")
+            if error.errno == errno.ENAMETOOLONG:
+                return None  # the document's own name leaves no room for the ending: there can be no such file
+            return _unreadable(relative, error.strerror or "it cannot be opened")
         try:
             opened = os.fstat(fd)
-            if unfit_for(relative.name, opened) is not None:
-                return Seen(unfit="something else took its place")
+            unfit = unfit_for(relative.name, opened) or _too_large(relative, kind, opened)
+            if unfit is not None:
+                return Seen(FileIdentity.of(opened), unfit=unfit)
             content = os.pread(fd, MAX_BYTES[kind] + 1, 0)
             return Seen(FileIdentity.of(opened), _read(kind, content), is_written=writer_of(fd) is Writer.SOME)
         except OSError as error:
-            return Seen(unfit=f"it cannot be read: {error.strerror}")
+            return _unreadable(relative, f"it cannot be read: {error.strerror}")
         finally:
             os.close(fd)
+
+
+def _unreadable(relative: PurePath, detail: str) -> Seen:
+    return Seen(unfit=NotTaken(str(relative), Reason.FILE_UNREADABLE, detail))
+
+
+def _too_large(relative: PurePath, kind: CompanionKind, status: os.stat_result) -> NotTaken | None:
+    """Return why a file is left where it is that is larger than any of its kind: the spool need not hold it."""
+    if status.st_size <= MAX_BYTES[kind]:
+        return None
+    return NotTaken(str(relative), INVALID[kind], f"it is larger than {MAX_BYTES[kind]:,} bytes")
 
 
 def wishes_in(copy: Path) -> Wishes | None:

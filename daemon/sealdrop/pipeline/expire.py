@@ -1,9 +1,11 @@
 """Removing what sealdrop put into a processed, rejected or failed folder, once its time is over.
 
 Only the document's own files go, and only if nobody has changed them: its original is known by its size and digest,
-what stood beside it by the document's ID in it. Whatever else has one of their names stays, and so does what was moved
-elsewhere. A folder on the way to them that is empty then is removed, too. No link is followed, not even one that is put
-there meanwhile: each folder is opened below the one above it, and files are looked at and removed in what was opened.
+what stood beside it by the document's ID in it. A rejected or failed original is known by its reason as well: the same
+content may stand there under the same name as another document's, dropped again since. Whatever else has one of their
+names stays, and so does what was moved elsewhere. A folder on the way to them that is empty then is removed, too. No
+link is followed, not even one that is put there meanwhile: each folder is opened below the one above it, and files are
+looked at and removed in what was opened.
 
 If we crash anywhere here, the same is done again.
 """
@@ -11,7 +13,7 @@ If we crash anywhere here, the same is done again.
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from sealdrop.durable import hash_file
@@ -35,7 +37,7 @@ def what_expires(document: Document, root: Path) -> tuple[str, ...]:
     name = _name(document)
     try:
         with folder_below(root, name.parent) as folder:
-            suffixes = [each for each in _suffixes(document) if _is_ours(document, folder, name.name, each)]
+            suffixes = list(_ours(document, folder, name.name))
     except OSError as error:
         if error.errno in _NOT_THERE and root.is_dir():
             return ()
@@ -52,9 +54,8 @@ def expire(document: Document, root: Path) -> None:
     name = _name(document)
     try:
         with folder_below(root, name.parent) as folder:
-            for suffix in _suffixes(document):
-                if _is_ours(document, folder, name.name, suffix):
-                    os.unlink(name.name + suffix, dir_fd=folder)
+            for suffix in _ours(document, folder, name.name):
+                os.unlink(name.name + suffix, dir_fd=folder)
             os.fsync(folder)  # also of removals that were cut off before this
     except OSError as error:
         if error.errno not in _NOT_THERE or not root.is_dir():
@@ -67,10 +68,14 @@ def _name(document: Document) -> PurePosixPath:
     return PurePosixPath(kept or document.name)
 
 
-def _suffixes(document: Document) -> Sequence[str]:
-    came = (each.kind.suffix for each in document.companions)
+def _ours(document: Document, folder: int, name: str) -> Iterator[str]:
+    """Yield what is ours to remove, each as it is looked at; the reasons last, since they tell whose the rest is."""
     reasons = () if document.state is State.DELIVERED else (REASON_TEXT_SUFFIX, REASON_SUFFIX)
-    return "", *came, *reasons
+    if reasons and not any(_is_ours(document, folder, name, each) for each in reasons):
+        return
+    for suffix in ("", *(each.kind.suffix for each in document.companions), *reasons):
+        if _is_ours(document, folder, name, suffix):
+            yield suffix
 
 
 def _is_ours(document: Document, folder: int, name: str, suffix: str) -> bool:

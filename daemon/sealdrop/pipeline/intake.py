@@ -179,7 +179,11 @@ def remove_original(
             os.rename(relative.name, aside, src_dir_fd=folder, dst_dir_fd=folder)
             # If we crash here, the next start finds the temporary name and the document's ID in it.
             return _settle_aside(folder, aside, relative.name, identity)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except OSError as error:
+        # Beside an original that was renamed, a companion's name may be longer than any that there can be.
+        is_gone = isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG
+        if not is_gone:
+            raise
         if device != identity.device:
             raise OSError(errno.ESTALE, "another file system is mounted now than the one it was on", name) from error
         return Removal.GONE

@@ -7,7 +7,7 @@ at, and what is on the share is not seen.
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,11 +59,15 @@ def _text(escaped: bytes) -> str:
 
 
 class Mount:
-    """The mount that a folder is on: the innermost one that has been seen there since the start."""
+    """The mount that a folder is on: the innermost one that has been seen there since the start.
 
-    def __init__(self, folder: Path) -> None:
+    ``seen`` holds by folder what was seen by others that looked at the same one, and is told what is seen now: whoever
+    begins while a share is away has not seen it himself.
+    """
+
+    def __init__(self, folder: Path, seen: MutableMapping[Path, Path]) -> None:
         self._folder = folder
-        self._point: Path | None = None
+        self._seen = seen
 
     def check(self) -> None:
         """Pass if it is still mounted; a mount nearer to the folder takes its place.
@@ -74,9 +78,10 @@ class Mount:
             OSError: it is not.
         """
         points = mount_points()
-        if self._point is not None and points and self._point not in points:
-            raise OSError(errno.ENODEV, "what was mounted there is not mounted any more", str(self._point))
+        known = self._seen.get(self._folder)
+        if known is not None and points and known not in points:
+            raise OSError(errno.ENODEV, "what was mounted there is not mounted any more", str(known))
         real = Path(os.path.realpath(self._folder))
         nearest = max((at for at in points if real.is_relative_to(at)), key=lambda at: len(at.parts), default=None)
-        if nearest is not None and (self._point is None or len(nearest.parts) > len(self._point.parts)):
-            self._point = nearest
+        if nearest is not None and (known is None or len(nearest.parts) > len(known.parts)):
+            self._seen[self._folder] = nearest

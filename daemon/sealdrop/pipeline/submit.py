@@ -21,12 +21,13 @@ from sealdrop.signapi.wire import NewRequest, RequestStatus
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent for one document; ``stamp`` is its visible seal."""
+    """What is sent for one document; ``stamp`` is its visible seal, ``image`` the picture of that."""
 
     external_id: ExternalId
     original: Path
     seal: Seal
     stamp: Stamp | None = None
+    image: bytes | None = None
 
 
 def asked_of(seal: Seal, document: Document) -> Seal:
@@ -53,7 +54,9 @@ def create(api: SignApi, batch: Sequence[Submission]) -> tuple[RequestStatus, ..
         Retryable: nothing was sent.
         OutcomeUnknown: some or all of it may have been applied: `find` each one.
     """
-    return api.create([NewRequest(item.external_id, item.original, item.seal, item.stamp) for item in batch])
+    return api.create(
+        [NewRequest(item.external_id, item.original, item.seal, item.stamp, item.image) for item in batch]
+    )
 
 
 def find(api: SignApi, external_id: ExternalId) -> RequestStatus | None:

@@ -35,7 +35,7 @@ def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, no
         not_after=now,
         archive_asked=document.archive,
         archive_ids=document.remote.archive_ids,
-        looks=Looks(document.stamp.place if document.stamp is not None else None),
+        looks=Looks(document.stamp.place if document.stamp is not None else None) if document.stamp_known else None,
     )
     try:
         report = jail.run(verify_seal, sealed, expected)

@@ -3,7 +3,8 @@
 The fonts are DejaVu Sans where the system has it (Debian's fonts-dejavu-core), else Vera, which comes with the library
 and has Western European letters only. What a font cannot write as it is meant (Chinese, Japanese, Korean; Arabic and
 Hebrew, which run from the right; emoji; control characters) is shown by its Unicode number, in angles, never left out
-and never replaced by something that looks alike: a name in evidence must not be taken for another.
+and never replaced by something that looks alike: a name in evidence must not be taken for another. (Long, because
+what each part of the page looks like is said once, here.)
 """
 
 import unicodedata
@@ -57,6 +58,9 @@ _INK, _SOFT, _LINE = HexColor("#1b2430"), HexColor("#5a6675"), HexColor("#d4dae1
 _ACCENT, _GOOD, _BAD, _PALE = HexColor("#1f4e79"), HexColor("#2b6a4b"), HexColor("#9b1c22"), HexColor("#fdf1f1")
 _MARGIN, _HEAD, _FOOT = 16 * mm, 20 * mm, 18 * mm
 _WIDTH = A4[0] - 2 * _MARGIN
+# Of a text in a table: a row must fit on a page, and a path may have 4,096 bytes. The page and the annex have it whol
+LONGEST_CELL = 400
+MOST_IDS = 4  # of one document; they have 256 characters at most
 _BUTT = 0  # a line that ends where it ends, not round
 
 
@@ -87,6 +91,19 @@ def shown(text: str) -> str:
     """Return ``text`` with every character that the font cannot write as it is meant replaced by its number."""
     glyphs = getFont(PLAIN).face.charToGlyph
     return "".join(each if _writes(each, glyphs) else f"‹{ord(each):04X}›" for each in text)
+
+
+def _shortened(text: str, written: str) -> str:
+    """Return ``written``, which shows ``text``, cut to `LONGEST_CELL` behind a whole character."""
+    if len(written) <= LONGEST_CELL:
+        return written
+    kept = ""
+    for character in text:
+        piece = shown(character)
+        if len(kept) + len(piece) >= LONGEST_CELL:
+            break
+        kept += piece
+    return kept + "…"
 
 
 def _writes(character: str, glyphs: dict[int, int]) -> bool:
@@ -401,12 +418,16 @@ class _Page:
         if not self._report.lists_archive_ids:
             return [*parts, self._paragraph(f"{counted} {texts.archives_annex}", _BODY)]
         rows = [
-            ("<br/>".join(map(self._markup, one.archive_ids)), self._markup(one.name), self._markup(one.id))
+            (self._identifiers(one.archive_ids), self._markup(one.name), self._markup(one.id))
             for one in figures.archived
         ]
         heading = (texts.archive_id, texts.name, texts.document)
         table = self._table(heading, rows, (0.38, 0.36, 0.26), ready=(0, 1, 2))
         return [*parts, self._paragraph(counted, _BODY), table]
+
+    def _identifiers(self, archive_ids: Sequence[str]) -> str:
+        more = ["…"] if len(archive_ids) > MOST_IDS else []
+        return "<br/>".join([*map(self._markup, archive_ids[:MOST_IDS]), *more])
 
     # What they are made of.
 
@@ -459,13 +480,14 @@ class _Page:
         return self._paragraph(text, _SECTION)
 
     def _paragraph(self, text: str, style: ParagraphStyle) -> Paragraph:
-        return Paragraph(self._markup(text), style)
+        return Paragraph(escape(self._text(text)), style)
 
     def _soft(self, text: str) -> str:
         return f'<font size="7" color="#5a6675">{self._markup(text)}</font>'
 
     def _markup(self, text: str) -> str:
-        return escape(self._text(text))
+        """Return a text as it stands in a table: escaped, and cut where it would be too long for a row."""
+        return escape(_shortened(text, self._text(text)))
 
     def _text(self, text: str) -> str:
         written = shown(text)

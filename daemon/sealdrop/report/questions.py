@@ -19,7 +19,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from sealdrop.audit.reading import TrailEntry, read_records
-from sealdrop.report.stories import Outcome, Stories, Story
+from sealdrop.report.stories import AFTER_THE_END, Outcome, Stories, Story
 
 _FULL_ID = re.compile(r"([0-9]{8})-[0-9a-f]{16}")
 _PATTERN = re.compile(r"[*?\[]")
@@ -75,7 +75,9 @@ class Question:
         """Return the text that the documents asked for have in one of their records, the rarest first."""
         name = self.name if self.name is not None and not _PATTERN.search(self.name) else None
         short = None if self.document is None else f"-{self.document}"
-        texts = (short, self.digest, self.archive_id, name, self.reason)
+        # Records that come after the end of a story are found by themselves, and with them whose they are.
+        late = self.event if self.event in AFTER_THE_END else None
+        texts = (short, self.digest, self.archive_id, name, self.reason, late)
         return next((text for text in texts if text is not None), None)
 
     def _is_called(self, document: str) -> bool:

@@ -16,6 +16,9 @@ from pydantic import JsonValue
 from sealdrop.audit.reading import TrailEntry
 from sealdrop.events import EventName
 
+# What becomes of an original that was kept: days after its document's story was over, and no news of the document.
+AFTER_THE_END = frozenset({EventName.ORIGINAL_KEPT, EventName.ORIGINAL_EXPIRED})
+
 
 class Outcome(StrEnum):
     """What became of a document, as far as the records say."""
@@ -147,11 +150,14 @@ class Stories:
     def take(self, entry: TrailEntry) -> Story | None:
         """Add a record to its document's story; return that story if it is over now.
 
-        What comes of a document whose story was over begins another.
+        What comes of a document whose story was over begins another, but for what only tells of its original: that is
+        no part of any story here.
         """
         if entry.document is None:
             return None
         story = self._open.get(entry.document)
+        if story is None and entry.event in AFTER_THE_END:
+            return None
         if story is None:
             story = self._open[entry.document] = Story.begun_by(entry)
         story.add(entry)

@@ -16,11 +16,8 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from sealdrop import durable
-from sealdrop.errors import AccountRefused
 from sealdrop.model import Sha256
 from sealdrop.signapi.wire import NewRequest, document_fields
-from sealdrop.visible.picture import UnusablePicture
-from sealdrop.visible.settle import picture_of
 
 _PIECE_BYTES = 3 << 16  # a multiple of three, so that the pieces' base64 joins without padding in between
 
@@ -116,19 +113,12 @@ def _prepare(new: NewRequest) -> _Document:
 
     Raises:
         OSError: the document cannot be read.
-        AccountRefused: the image of the visible seal cannot be used.
     """
     with new.path.open("rb") as file:
         # SignAPI's choice of digest (signapi.md, "hash"): against accidents in transport, not against forgery.
         digest = hashlib.file_digest(file, lambda: hashlib.sha1(usedforsecurity=False))
         size_bytes = file.tell()
-    image = None
-    if new.stamp is not None:
-        try:
-            image = picture_of(new.stamp).content
-        except UnusablePicture as error:
-            raise AccountRefused(f"the visible seal cannot be sent: {error}") from error
-    fields = json.dumps(document_fields(new, sha1=digest.hexdigest(), image=image))
+    fields = json.dumps(document_fields(new, sha1=digest.hexdigest()))
     return _Document(f'{fields[:-1]}, "toSignContent": "'.encode("ascii"), new.path, size_bytes)
 
 

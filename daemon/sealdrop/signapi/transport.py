@@ -78,7 +78,7 @@ class Transport:
         except httpx.InvalidURL as error:
             raise ConfigurationError(f"account at {account.base_url}", [f"base_url: {error}"]) from error
         self._client = httpx.Client(
-            transport=_BoundedTransport(tls.client_context(account, now=clock.now()), account.connections),
+            transport=BoundedTransport(tls.client_context(account, now=clock.now()), account.connections),
             timeout=httpx.Timeout(
                 connect=account.connect_timeout_s,
                 read=account.read_timeout_s,
@@ -175,7 +175,7 @@ class Transport:
         return Answer(http_status, value, arrival.size_bytes, arrival.fault, error, judged, dated)
 
 
-class _BoundedTransport(httpx.HTTPTransport):
+class BoundedTransport(httpx.HTTPTransport):
     """httpx's transport over connections that keep to a deadline."""
 
     def __init__(self, context: ssl.SSLContext, connections: int) -> None:

@@ -66,13 +66,14 @@ _LONGEST_NUMBERS = 64  # a list of more numbers is how some programs write bytes
 class NewRequest:
     """A document to be sealed: our ID for the request, where the PDF is, what is asked for.
 
-    ``stamp`` is the visible seal, with its final texts; None: the seal is invisible.
+    ``stamp`` is the visible seal, with its final texts, and ``image`` its picture; None: the seal is invisible.
     """
 
     external_id: ExternalId
     path: Path
     seal: Seal
     stamp: Stamp | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,8 @@ class ServiceError:
         return clean(f"{self.message} ({self.label})" if self.label else self.message)
 
 
-def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[str, JsonValue]:
-    """Return a document of a create call, less its ``toSignContent``; ``image`` is the visible seal's."""
+def document_fields(new: NewRequest, *, sha1: str) -> dict[str, JsonValue]:
+    """Return a document of a create call, less its ``toSignContent``."""
     seal = new.seal
     fields: dict[str, JsonValue] = {
         "externalSignatureRequestId": new.external_id,
@@ -117,9 +118,11 @@ def document_fields(new: NewRequest, *, sha1: str, image: bytes | None) -> dict[
         "enableArchive": seal.archive,
         "hash": sha1,
     }
-    if new.stamp is not None and image is not None:
+    if new.stamp is not None:
+        if new.image is None:
+            raise ValueError(f"the visible seal of {new.external_id} has no image")
         fields["pdfSignatureOptions"] = {
-            "signatureImageContent": base64.b64encode(image).decode("ascii"),
+            "signatureImageContent": base64.b64encode(new.image).decode("ascii"),
             "signaturePosX": new.stamp.x,
             "signaturePosY": new.stamp.y,
             "signaturePage": new.stamp.place.page,

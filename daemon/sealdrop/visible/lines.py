@@ -85,7 +85,7 @@ def line_problems(visible: VisibleSeal, size_px: tuple[int, int]) -> Iterator[tu
 
 
 def seal_text_problem(visible: VisibleSeal | None, size_px: tuple[int, int] | None, texts: Sequence[str]) -> str | None:
-    """Return why the lines that a sender wants in the seal cannot stand there, or None.
+    """Return why the lines that a sender wants in the seal cannot stand there, or None; it quotes none of them.
 
     ``size_px`` is the size of the seal's image, None if there is no visible seal.
     """
@@ -95,15 +95,16 @@ def seal_text_problem(visible: VisibleSeal | None, size_px: tuple[int, int] | No
     if line is None or size_px is None:
         return "the folder's seal has no place for a text of the sender's"
     width_px, _ = size_px
-    for text in texts:
+    for number, text in enumerate(texts, 1):
         if not text.isprintable() or _encodable(text) != text:
-            return f"{text!r} holds characters that the seal's font does not have"
+            return f"entry {number} holds characters that the seal's font does not have"
         wide = _width(text, line.font, line.font_size)
         if line.x_px + wide > width_px:
-            return f"{text!r} is too long for the seal: {wide:.0f} pixels, there is room for {width_px - line.x_px:.0f}"
-    room = 1 + int((line.y_px + _descent(line)) // (LINE_SPACING * line.font_size))
-    if len(texts) > room:
-        return f"{len(texts)} lines are too many for the seal: there is room for {max(room, 0)}"
+            room = f"{wide:.0f} pixels, there is room for {width_px - line.x_px:.0f}"
+            return f"entry {number} is too long for the seal: {room}"
+    most = 1 + int((line.y_px + _descent(line)) // (LINE_SPACING * line.font_size))
+    if len(texts) > most:
+        return f"{len(texts)} lines are too many for the seal: there is room for {max(most, 0)}"
     return None
 
 

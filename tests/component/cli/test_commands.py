@@ -139,7 +139,9 @@ def test_records_can_be_shown_and_filtered(left: Running) -> None:
     assert story.code == 0
     assert "document_received" in story.out
     assert "service_started" not in story.out
-    assert sealdrop("audit", "show", "--config", config, "--event", "nothing_such").code == 1
+    nothing = sealdrop("audit", "show", "--config", config, "--event", "nothing_such")
+    assert (nothing.code, nothing.out) == (1, "")
+    assert "Nothing on record in" in nothing.err
     assert sealdrop("audit", "show", "--config", config, "--since", "2999-01-01").code == 1
 
 
@@ -175,6 +177,9 @@ def test_an_auditor_needs_nothing_but_the_files(trail: Path, tmp_path: Path) -> 
     again = sealdrop(*report)
     assert again.code == 2, "what is there is not overwritten"
     assert sealdrop(*report, "--replace").code == 0
+    nowhere = sealdrop(*report, "--output", "/proc")  # where even root makes no file
+    assert nowhere.code == 1
+    assert "cannot be written: " in nowhere.err
     assert sealdrop("audit", "report", "--dir", trail, "--month", "november").code == 2
 
 

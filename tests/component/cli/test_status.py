@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from command import sealdrop
-from disks import until
-from running import QUICK, drop, quicken, running_daemon, unique
+from running import QUICK, drop, quicken, running_daemon, unique, until
 from sealdrop.sandbox.server import Sandbox
 
 

@@ -58,14 +58,14 @@ def test_an_older_program_refuses_a_newer_ledger(config: Config, command: str) -
 
 def test_a_newer_program_brings_an_older_ledger_forward(config: Config) -> None:
     """The service starts with the ledger of the first version, and knows the documents in it."""
-    columns = ("retries", "suspect", "duplicate_of", "wishes", "hold", "kept_until", "kept_name", "expired_at", "stamp")
+    columns = ("retries", "suspect", "duplicate_of", "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _change(
         config,
         *(f"DROP INDEX document_{index}" for index in ("kept", "hold", "sealed_content", "failed")),
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in columns),
-        "ALTER TABLE document DROP COLUMN companions",
+        *(f"ALTER TABLE document DROP COLUMN {column}" for column in ("companions", "stamp", "stamp_known")),
         "ALTER TABLE audit_chain DROP COLUMN day_first_seq",
-        "DROP TABLE sent",
+        *(f"DROP TABLE {table}" for table in ("sent", "address", "inbound")),
         "DROP TABLE trouble",
         "UPDATE schema_version SET version = 1",
     )

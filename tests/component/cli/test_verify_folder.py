@@ -1,6 +1,8 @@
 """`sealdrop verify FOLDER`: what does not agree between PDFs, receipts and the audit trail."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,10 @@ import pytest
 
 from command import Ended, sealdrop
 from running import Running, drop, running_service, unique
+from sealdrop.cli import verify_folder as verify_module
+from sealdrop.cli.receipts import Against
+from sealdrop.cli.verify_folder import verify_folder
+from sealdrop.receipt import Receipt, read_receipt
 from sealdrop.sandbox import samples
 
 NAMES = ("a.pdf", "b.pdf", "sub/c.pdf", "sub/d.pdf")
@@ -159,3 +165,49 @@ def test_what_makes_no_sense_is_said(left: Running, outbound: Path, option: str)
     )
     assert sealdrop("verify", what, option, value).code == 2
     assert left.folder().outbound.exists()
+
+
+def _in_process(capsys: pytest.CaptureFixture[str], folder: Path, trail: Path | None) -> set[tuple[str, str]]:
+    """Verify here, where a test can come in between; return what was found."""
+    whole = verify_folder(folder, Against((), None, None), trail, as_json=True)
+    found = {(each["kind"], each["file"]) for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert whole == (not found)
+    return found
+
+
+@pytest.mark.parametrize("denied", ["sub", ""])
+def test_a_folder_that_cannot_be_listed_is_told(
+    outbound: Path, denied: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody could look at does not count as well, be it a folder below or the whole."""
+    scan = os.scandir
+
+    def scandir(path: str | Path) -> object:
+        if Path(path) == outbound / denied:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # permissions say nothing to root
+    assert _in_process(capsys, outbound, None) == {("not_examined", denied)}
+
+
+def test_what_is_delivered_meanwhile_is_not_missing(
+    left: Running, outbound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The service goes on while thousands of PDFs are read: what came after the folder was listed need not be there."""
+    trail = shutil.copytree(left.config.service.state_dir / "audit", tmp_path / "audit")
+    (path,) = trail.iterdir()
+    whole = path.read_bytes()
+    newest = whole.rindex(b"\n", 0, whole.rindex(b'"event":"document_delivered"')) + 1
+    name = json.loads(whole[newest:].splitlines()[0])["data"]["published_name"]
+    for each in (name, f"{name}.receipt.json"):
+        (outbound / each).unlink()
+    assert _in_process(capsys, outbound, trail) == {("missing_here", name)}
+    path.write_bytes(whole[:newest])
+
+    def read(content: bytes) -> Receipt:
+        path.write_bytes(whole)
+        return read_receipt(content)
+
+    monkeypatch.setattr(verify_module, "read_receipt", read)
+    assert _in_process(capsys, outbound, trail) == set()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from disks import fill, mounted, read_only, service, share, small_disk, troubles, unmount, until
-from running import Running, drop, leftovers, sha256, unique
+from disks import fill, mounted, read_only, service, share, small_disk, troubles, unmount
+from running import Running, drop, leftovers, sha256, unique, until
 from sealdrop.durable import is_temporary
 from sealdrop.model import State
 from sealdrop.sandbox.server import Sandbox
@@ -183,7 +183,7 @@ def test_an_inbound_folder_that_is_away_for_a_while_loses_nothing(directory: Pat
         _drop(invoice, running, range(2 if fault != "moved away" else 3, 4))
         _all_delivered(sandbox, running, invoice, range(4))
         # And events arrive again: this one is there before any sweep comes to it.
-        until(lambda: all(worker._watch.is_alive for worker in running.daemon._shifts.crew._inbound))
+        until(lambda: all(worker._watch.is_alive for worker in running.daemon._shifts.crew.inbound))
     assert _told(running, "folder_unreachable", "folder_reachable") == ["folder_unreachable", "folder_reachable"]
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from watchdog.observers import inotify_c
 
-from disks import service, small_disk, troubles, unmount, until
-from running import Running, drop, unique
+from disks import service, small_disk, troubles, unmount
+from running import Running, drop, unique, until
 from sealdrop.daemon.inbound import InboundWorker
 from sealdrop.model import State
 from sealdrop.pipeline.listen import Watch, _Queue
@@ -19,7 +19,7 @@ SUBJECT = "folder contracts events"
 
 
 def _worker(running: Running) -> InboundWorker:
-    return next(worker for worker in running.daemon._shifts.crew._inbound if worker.name == "contracts")
+    return next(worker for worker in running.daemon._shifts.crew.inbound if worker.name == "contracts")
 
 
 def _listener_threads(watching: Watch) -> list[threading.Thread]:

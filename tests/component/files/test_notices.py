@@ -11,8 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from disks import prepared, service, until
-from running import Running, drop, leftovers, running_daemon, sha256, unique
+from disks import prepared, service
+from running import Running, drop, leftovers, running_daemon, sha256, unique, until
 from sealdrop.model import State
 from sealdrop.pipeline import watch
 from sealdrop.pipeline.intake import LARGEST_BYTES

@@ -11,7 +11,6 @@ from typing import TypeVar
 import pytest
 
 from command import sealdrop
-from disks import until
 from running import (
     QUICK,
     Running,
@@ -22,6 +21,7 @@ from running import (
     running_service,
     sha256,
     unique,
+    until,
 )
 from sealdrop.daemon.refusals import REFUSALS
 from sealdrop.model import Reason, State

@@ -5,9 +5,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from command import sealdrop
-from disks import until
-from running import QUICK, Running, drop, leftovers, quicken, receipt_of, running_daemon, stored, unique
+from running import QUICK, Running, drop, leftovers, quicken, receipt_of, running_daemon, stored, unique, until
+from sealdrop.daemon import clocktrust
 from sealdrop.model import Hold, State
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.server import Sandbox
@@ -46,8 +48,11 @@ def delivered(running: Running) -> list[str]:
         return sorted(each.name for each in running.documents.values() if each.state is State.DELIVERED)
 
 
-def test_originals_are_kept_names_are_made_and_old_files_go(directory: Path, invoice: bytes) -> None:
+def test_originals_are_kept_names_are_made_and_old_files_go(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The sealed PDF is named by the template, the original stands in processed, a rejected file is gone in time."""
+    monkeypatch.setattr(clocktrust, "SETTLE_S", 0.0)
     lines = (
         'processed = "contracts/processed"',
         "keep_processed_days = 30",

@@ -67,6 +67,8 @@ def test_figures_agree_with_the_ledger_and_a_failure_is_one_mail(
             for state in State:
                 labels = frozenset({("folder", "invoices"), ("state", state.value)})
                 assert scraped["sealdrop_documents", labels] == counts["invoices"].get(state, 0)
+            ended = {("folder", "invoices"), ("outcome", "failed"), ("reason", "SEAL_TIME")}
+            assert scraped["sealdrop_documents_finished_total", frozenset(ended)] == 0  # so that the first is seen
     assert figures(textfile.read_text()).keys() == scraped.keys()
     (mail,) = box.mails
     text = text_of(mail)

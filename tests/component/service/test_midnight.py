@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from disks import until
-from running import running_service
+from running import running_service, until
 from sealdrop.audit.check import verify_trail
 from sealdrop.clock import SystemClock
 from sealdrop.daemon import crew, service

@@ -1,10 +1,12 @@
 """Reading the configuration anew while documents flow: nothing lost or doubled, all of it or nothing."""
 
+import errno
+import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,20 @@ from running import (
     running_service,
     sha256,
     unique,
+    until,
 )
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.reading import read_records
 from sealdrop.config import load
-from sealdrop.daemon import shifts
+from sealdrop.daemon import shifts, stages
+from sealdrop.daemon.account import AccountWorker
+from sealdrop.daemon.crew import Crew
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import ConfigurationError, Retryable
 from sealdrop.ledger.store import Step
 from sealdrop.model import Document, SealLevel, State
-from sealdrop.pipeline import intake
+from sealdrop.pipeline import intake, mounts
 from sealdrop.sandbox.pki import Pki
 from sealdrop.sandbox.server import Sandbox
 from sealdrop.sandbox.service import Delays
@@ -48,16 +53,6 @@ sweep_s = 0.5
 level = "PAdES_BASELINE_B"
 archive = false
 """
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds."""
-    pause = threading.Event()
-    for _ in range(int(PATIENCE_S * 20)):
-        if condition():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not come to that")
 
 
 def change(running: Running, *pairs: tuple[str, str], more: str = "", **values: str) -> None:
@@ -379,6 +374,9 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
         without(running, "contracts")
         assert not reload(running)
         assert "may still take a file over" in problems(running)[0]
+        running.config.source.write_text(good.replace('"contracts/inbound"', '"contracts/elsewhere"'))
+        assert not reload(running)
+        assert "folders.contracts.inbound: changed" in problems(running)[0]
         running.config.source.write_text(good)
         assert reload(running)
         drop(unique(invoice, 2), running.folder("contracts").inbound, "behind.pdf")
@@ -392,6 +390,159 @@ def test_a_folder_whose_old_worker_hangs_is_not_taken_from_twice(
             sha256(unique(invoice, each)) for each in (1, 2, 3)
         )
     assert leftovers(running.config) == []
+
+
+def test_an_address_is_not_changed_under_a_worker_that_may_still_send(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker hangs before its intent is on record: nothing is at SignAPI yet, and it is not to be asked elsewhere."""
+    real, hangs, goes_on = AccountWorker._stamp, threading.Event(), threading.Event()
+
+    def stamp(worker: AccountWorker, document: Document) -> Any:  # noqa: ANN401 - as the real one
+        hangs.set()
+        assert goes_on.wait(PATIENCE_S)
+        return real(worker, document)
+
+    monkeypatch.setattr(AccountWorker, "_stamp", stamp)
+    with running_service(directory) as (sandbox, running):
+        change(running, ("create_folders = true", "create_folders = true\ngrace_s = 0.2"))
+        assert reload(running)
+        drop(invoice, running.folder().inbound, "hangs.pdf")
+        assert hangs.wait(PATIENCE_S)
+        good = running.config.source.read_text()
+        change(running, ("https://localhost", "https://127.0.0.1"))
+        assert not reload(running)
+        assert "accounts.sandbox.base_url: changed, but a worker has not ended" in problems(running)[0]
+        running.config.source.write_text(good)
+        assert reload(running)
+        goes_on.set()
+        assert running.wait_until_over(1)[0].state is State.DELIVERED
+        assert len(sandbox.seals()) == 1
+
+
+def test_documents_go_their_way_when_their_folder_gets_another_account(directory: Path, invoice: bytes) -> None:
+    """What was dropped before is sealed by the account that it was dropped for, what comes after by the new one."""
+    delays = Delays(sign_s=1, archive_start_s=0.1, archive_s=0.1)
+    with running_service(directory, delays=delays) as (sandbox, running):
+        drop(unique(invoice, 1), running.folder().inbound, "before.pdf")
+        running.wait_for(lambda: any(each.state is State.SEALING for each in running.documents.values()))
+        text = running.config.source.read_text()
+        account = text[text.index("[accounts.sandbox]") : text.index("[folders.")]
+        other = account.replace("[accounts.sandbox]", "[accounts.other]")
+        change(running, ('account = "sandbox"', 'account = "other"'), more=f"\n{other}")
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "after.pdf")
+        assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
+        assert {each.name: each.account for each in running.documents.values()} == {
+            "before.pdf": "sandbox",
+            "after.pdf": "other",
+        }
+        assert len(sandbox.seals()) == 2
+    assert leftovers(running.config) == []
+
+
+def test_a_document_whose_old_worker_hangs_is_not_published_twice(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share may hang for longer than any lease: nobody else writes the document meanwhile, not even elsewhere."""
+    real, hangs, goes_on = stages.deliver, threading.Event(), threading.Event()
+
+    def deliver(*args: Any, **kwargs: Any) -> str:  # noqa: ANN401 - as the real one
+        if not hangs.is_set():
+            hangs.set()
+            assert goes_on.wait(PATIENCE_S)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(stages, "deliver", deliver)
+    monkeypatch.setattr(stages, "LONGEST", timedelta(seconds=0.5))
+    monkeypatch.setitem(Crew._pump.__kwdefaults__, "lease_s", 3.0)
+    with running_service(directory) as (_, running):
+        change(running, ("create_folders = true", "create_folders = true\ngrace_s = 0.2"))
+        assert reload(running)
+        outbound = running.folder().outbound
+        drop(invoice, running.folder().inbound, "one.pdf")
+        assert hangs.wait(PATIENCE_S)
+        old = running.daemon._shifts.crew
+        moved = outbound.with_name("moved")
+        change(running, (f'outbound = "{outbound.relative_to(directory)}"', f'outbound = "{moved}"'))
+        assert reload(running)
+        ledger, clock = running.daemon._ledger, running.daemon._clock
+        until(lambda: ledger.any_due(State.VERIFIED, clock.now()))  # the lease is over
+        drop(unique(invoice, 2), running.folder("contracts").inbound, "beside.pdf")
+        running.wait_until_over(1)
+        assert list(moved.iterdir()) == []
+        goes_on.set()
+        running.wait_until_over(2)
+        until(lambda: not old.working())
+        published = [path for place in (outbound, moved) for path in place.rglob("*.pdf")]
+        assert [path.name for path in published] == ["one.pdf"]
+
+
+def test_a_share_that_is_away_is_missed_after_a_reload_too(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing is written into the empty folder under a mount point because the configuration was read anew."""
+    real, table = mounts.MOUNTS.read_bytes(), tmp_path / "mountinfo"
+    monkeypatch.setattr(mounts, "MOUNTS", table)
+    table.write_bytes(real)
+    with running_service(directory) as (_, running):
+        outbound = running.folder().outbound
+        share = f"999 1 0:99 / {outbound.resolve()} rw - cifs //nas/out rw\n".encode()
+        table.write_bytes(real + share)
+        drop(unique(invoice, 1), running.folder().inbound, "a.pdf")
+        running.wait_until_over(1)
+        table.write_bytes(real)
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "b.pdf")
+        until(lambda: "not mounted any more" in troubles(running).get("folder invoices outbound", ""))
+        running.wait_for(lambda: any(each.state is State.VERIFIED for each in running.documents.values()))
+        assert sorted(path.name for path in outbound.iterdir()) == ["a.pdf", "a.pdf.receipt.json"]
+        table.write_bytes(real + share)
+        assert {each.state for each in running.wait_until_over(2)} == {State.DELIVERED}
+
+
+def test_a_folder_that_is_renamed_does_not_take_what_still_stands_again(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Originals that could not be removed are known by their inbound folder, whatever it is called by now."""
+
+    def stays(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "sticky")
+
+    monkeypatch.setattr(intake, "remove_original", stays)
+    with running_service(directory) as (sandbox, running):
+        drop(unique(invoice, 1), running.folder().inbound, "stands.pdf")
+        running.wait_until_over(1)
+        change(running, ("folders.invoices", "folders.bills"))
+        assert reload(running)
+        drop(unique(invoice, 2), running.folder().inbound, "new.pdf")
+        running.wait_until_over(2)
+        assert sorted((each.name, each.folder) for each in running.documents.values()) == [
+            ("new.pdf", "bills"),
+            ("stands.pdf", "invoices"),
+        ]
+        assert len(sandbox.seals()) == 2
+
+
+def test_a_share_that_hangs_while_the_file_is_read_does_not_have_us_killed(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Following where a folder's path leads may hang, too: that is somebody else's file system, and no stuck worker."""
+    real, hangs, goes_on = os.path.realpath, threading.Event(), threading.Event()
+
+    def realpath(path: Any, **rest: Any) -> str:  # noqa: ANN401 - as the real one
+        if threading.current_thread().name == "reload" and not hangs.is_set():
+            hangs.set()
+            assert goes_on.wait(PATIENCE_S)
+        return real(path, **rest)
+
+    with running_service(directory) as (_, running):
+        monkeypatch.setattr(os.path, "realpath", realpath)
+        running.daemon.reload_soon()
+        assert hangs.wait(PATIENCE_S)
+        assert doing(running, "reload") == ("the folders of the new configuration", None)
+        goes_on.set()
+        until(lambda: len(running.log.events("configuration_reloaded")) == 1)
 
 
 def test_a_stop_in_the_middle_of_a_reload_ends_it(directory: Path, invoice: bytes) -> None:

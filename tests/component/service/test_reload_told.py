@@ -13,9 +13,9 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from disks import troubles, until
+from disks import troubles
 from letterbox import Hook, hook_server
-from running import PATIENCE_S, QUICK, Running, drop, quicken, running_daemon, unique
+from running import PATIENCE_S, QUICK, Running, drop, quicken, running_daemon, unique, until
 from sealdrop.alerts import teller
 from sealdrop.model import State
 from sealdrop.sandbox.faults import Operation, SealFault

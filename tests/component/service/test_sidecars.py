@@ -8,8 +8,8 @@ from typing import Any
 import jsonschema
 import pytest
 
-from disks import prepared, service, until
-from running import Running, drop, leftovers, receipt_of, running_daemon, sha256, unique
+from disks import prepared, service
+from running import Running, drop, leftovers, receipt_of, running_daemon, sha256, unique, until
 from sealdrop.audit.check import verify_trail
 from sealdrop.daemon import companions
 from sealdrop.model import State

@@ -1,12 +1,11 @@
 """The configuration is read anew while alerts are sent: nothing is told twice, nothing forgotten, nobody held up."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 
-from running import PATIENCE_S
+from running import PATIENCE_S, until
 from sealdrop.alerts import teller as telling
 from sealdrop.alerts.message import Message
 from sealdrop.errors import Fatal
@@ -27,16 +26,6 @@ class Hanging(Post):
         self.has_begun.set()
         self.free.wait(PATIENCE_S)
         return super().send(message)
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Return once it holds."""
-    waiting = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.01)):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come to that")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from sealdrop.alerts.keeping import FILE_NAME
 from sealdrop.config import Config
 from sealdrop.errors import Fatal, Retryable, TrailBroken
-from sealdrop.model import AlertKind, Reason
+from sealdrop.ledger.store import Step
+from sealdrop.model import AlertKind, Event, Reason
 
 if TYPE_CHECKING:
     from conftest import Office
@@ -411,6 +413,38 @@ def test_the_clock_set_back_does_not_silence_a_kind(office: "Office") -> None:
     office.fail(1)
     office.go(minutes=1)
     assert len(office.post.messages) == 2
+
+
+def test_a_clock_that_was_ahead_holds_back_nothing_that_lasts(office: "Office") -> None:
+    """What began and was told a year from now begins, is told again and ends like anything else once that is mended."""
+    office.clock.set_by_s = 365 * 86_400.0
+    office.begins(AlertKind.ORIGINALS_STAY, "folder invoices originals")
+    office.go(minutes=5)
+    office.begins(AlertKind.DISK_LOW, "disk")
+    office.go(minutes=1)
+    office.clock.set_by_s = 0.0
+    office.go(minutes=5)
+    assert office.post.subjects == [
+        "Originals cannot be removed from inbound (invoices originals)",
+        "The disk is nearly full (disk)",
+    ]
+    office.go(minutes=24 * 60, step_s=300)
+    assert len(office.post.messages) == 3
+    assert office.post.subjects[2].startswith("Still: ")
+    office.ends("disk")
+    office.ends("folder invoices originals")
+    office.go(minutes=5)
+    assert office.post.subjects[3].startswith("Over: ")
+
+
+def test_what_failed_long_ago_is_not_told_again_when_its_files_go(office: "Office") -> None:
+    """The record of that is a newer one of the document, and no news of its failure."""
+    office.fail(1)
+    office.go(minutes=1)
+    (failed,) = office.ledger.failed_after(0, limit=9)
+    office.ledger.record(Step(failed, replace(failed, expired_at=office.now()), Event("original_expired")))
+    office.go(minutes=60)
+    assert len(office.post.messages) == 1
 
 
 def test_what_a_server_remarks_is_shown(office: "Office") -> None:

@@ -239,3 +239,11 @@ def test_hosts_of_the_alerts_are_reached(tmp_path: Path) -> None:
     assert "\n#IPAddressDeny=any\n" in drop_in(config)
     assert "alerts.webhook.url is a secret" in drop_in(config)
     assert "\nLoadCredential=webhook-url:/etc/sealdrop/credentials/webhook-url\n" in drop_in(config)
+
+
+def test_a_credential_without_its_file_is_told(tmp_path: Path) -> None:
+    """Systemd does not start a service whose credential's file is missing, and says so in a number only."""
+    (line,) = blocked(_config(tmp_path), SHIPPED, is_there=lambda _: False)
+    assert line.what.startswith("/etc/sealdrop/credentials/client-passphrase is not there")
+    given = "[Service]\nLoadCredential=\nSetCredential=client-passphrase:x"
+    assert blocked(_config(tmp_path), SHIPPED, given, is_there=lambda _: False) == []

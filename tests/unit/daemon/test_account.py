@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from account_stage import LEASE_S, Stage
+from account_stage import LEASE_S, FakeService, Stage
 from sealdrop.daemon.account import CONTENT_TRIES
 from sealdrop.daemon.clockwatch import ClockWatch
 from sealdrop.daemon.refusals import REFUSALS
@@ -122,6 +122,51 @@ def test_a_sign_call_that_may_be_under_way_is_waited_for(stage: Stage) -> None:
     assert stage.service.calls.count("status") > 3
     stage.run(60)
     assert stage.service.calls.count("sign") == 2
+
+
+def test_a_reload_does_not_shorten_the_wait_for_a_sign_call(stage: Stage) -> None:
+    """A call that was made with much time keeps another one away for as long as was said then, not as is said now."""
+    before_s = stage.account.sign_again_after_s
+    stage.service.before = _once("sign", OutcomeUnknown("no answer"))
+    stage.add()
+    stage.run(10)
+    assert stage.service.calls.count("sign") == 1
+    stage.reload(call_timeout_s=3.0, sign_again_after_s=4.0)
+    stage.run(before_s - 15)
+    assert stage.service.calls.count("sign") == 1
+    stage.run(60)
+    assert stage.service.calls.count("sign") == 2
+
+
+def test_a_contract_that_knows_nothing_of_a_sealed_document_seals_no_other(stage: Stage) -> None:
+    """Another certificate for the same account, of another contract: what was signed for waits for the first one."""
+    first = stage.service
+    stage.add()
+    stage.run(3)
+    assert stage.get().state is State.SEALING
+    stage.reload(FakeService())
+    stage.run(stage.account.sign_again_after_s * 3)
+    assert {call for call in stage.service.calls if call != "status"} == set()
+    assert "does not know its own request" in (stage.get().last_error or "")
+    stage.reload(first)
+    stage.archive()
+    stage.run(stage.account.retry_longest_s * 2)
+    assert stage.get().state is State.SEALED
+
+
+def test_a_contract_that_knows_nothing_of_what_was_sent_gets_it_and_seals_it_alone(stage: Stage) -> None:
+    """What was sent to the first contract without an answer is sent to the second: only there is it signed for."""
+    first = stage.service
+    first.after = _once("create", OutcomeUnknown("no answer"))
+    stage.add()
+    stage.run(1)
+    assert stage.get().state is State.SUBMITTING
+    stage.reload(FakeService())
+    stage.run(30)
+    stage.archive()
+    stage.run(60)
+    assert stage.get().state is State.SEALED
+    assert (len(first.accepted), len(stage.service.accepted)) == (0, 1)
 
 
 def test_a_sign_call_that_never_left_is_made_soon(stage: Stage) -> None:

@@ -19,7 +19,6 @@ from sealdrop.spool import Spool
 
 SETTLE, INCOMPLETE = 2.0, 60.0
 GOOD, CUT, WRONG = b'{"reference": "a"}', b'{"reference": "a', b'{"refrence": "a"}'
-Look = Callable[[float], Beside | float]
 
 
 @pytest.fixture
@@ -42,6 +41,10 @@ def made(tmp_path: Path, no_ledger: Ledger) -> Callable[[str], Companions]:
 def no_ledger() -> Ledger:
     """A ledger that nobody asks: nothing stands from before."""
     return object.__new__(Ledger)
+
+
+def _look(companions: Companions, path: Path, seen: FileIdentity, now: float) -> Beside | float:
+    return companions.look(path, seen, now, tell=lambda *_: None)
 
 
 def _dropped(tmp_path: Path, name: str = "a.pdf") -> tuple[Path, FileIdentity]:
@@ -74,9 +77,9 @@ def test_patience(
     if beside is not None:
         path.with_name("a.pdf.json").write_bytes(beside)
     if patience_s:
-        assert companions.look(path, seen, 100.0) == patience_s
-        assert companions.look(path, seen, 100.0 + patience_s - 0.5) == 0.5
-    found = companions.look(path, seen, 100.0 + patience_s)
+        assert _look(companions, path, seen, 100.0) == patience_s
+        assert _look(companions, path, seen, 100.0 + patience_s - 0.5) == 0.5
+    found = _look(companions, path, seen, 100.0 + patience_s)
     assert isinstance(found, Beside)
     assert set(found.found) == ({CompanionKind.SIDECAR} if beside is not None and keys else set())
 
@@ -86,13 +89,13 @@ def test_each_change_begins_the_wait_anew(tmp_path: Path, made: Callable[[str], 
     companions = made('sidecar = "required"')
     path, seen = _dropped(tmp_path)
     sidecar = path.with_name("a.pdf.json")
-    assert companions.look(path, seen, 0.0) == INCOMPLETE
+    assert _look(companions, path, seen, 0.0) == INCOMPLETE
     sidecar.write_bytes(CUT[:5])
-    assert companions.look(path, seen, 59.0) == INCOMPLETE
+    assert _look(companions, path, seen, 59.0) == INCOMPLETE
     sidecar.write_bytes(CUT)
-    assert companions.look(path, seen, 118.0) == INCOMPLETE
+    assert _look(companions, path, seen, 118.0) == INCOMPLETE
     sidecar.write_bytes(GOOD)
-    assert isinstance(companions.look(path, seen, 119.0), Beside)
+    assert isinstance(_look(companions, path, seen, 119.0), Beside)
 
 
 def test_what_cannot_be_taken_is_waited_for_as_long_as_it_stands(
@@ -105,9 +108,20 @@ def test_what_cannot_be_taken_is_waited_for_as_long_as_it_stands(
     link = path.with_name("a.pdf.json")
     link.symlink_to(tmp_path / "outside.json")
     for now in (0.0, 1_000.0, 1_000_000.0):
-        assert companions.look(path, seen, now) == INCOMPLETE
+        assert _look(companions, path, seen, now) == INCOMPLETE
     link.unlink()
-    assert companions.look(path, seen, 1_000_000.0) == SETTLE
+    assert _look(companions, path, seen, 1_000_000.0) == SETTLE
+
+
+@pytest.mark.parametrize("length", [247, 248, 250, 251, 255])
+def test_a_name_with_no_room_for_the_endings_has_no_companions(
+    tmp_path: Path, made: Callable[[str], Companions], length: int
+) -> None:
+    """Of a document whose name is so long that there can be no sidecar beside it, none is waited for without end."""
+    companions = made('sidecar = "optional"\nchecksum = "optional"')
+    path, seen = _dropped(tmp_path, "a" * (length - len(".pdf")) + ".pdf")
+    assert _look(companions, path, seen, 0.0) == SETTLE
+    assert _look(companions, path, seen, SETTLE) == Beside({})
 
 
 def test_a_checksum_that_does_not_agree_is_waited_for(tmp_path: Path, made: Callable[[str], Companions]) -> None:
@@ -115,12 +129,12 @@ def test_a_checksum_that_does_not_agree_is_waited_for(tmp_path: Path, made: Call
     companions = made('checksum = "optional"')
     path, seen = _dropped(tmp_path)
     path.with_name("a.pdf.sha256").write_text(DIGEST)
-    beside = companions.look(path, seen, 0.0)
+    beside = _look(companions, path, seen, 0.0)
     assert isinstance(beside, Beside)
     assert not companions.must_wait(path, beside, DIGEST, 0.0)
     assert companions.must_wait(path, beside, Sha256("00" * 32), 0.0)
-    assert companions.look(path, seen, 10.0) == INCOMPLETE - 10.0
-    beside = companions.look(path, seen, INCOMPLETE)
+    assert _look(companions, path, seen, 10.0) == INCOMPLETE - 10.0
+    beside = _look(companions, path, seen, INCOMPLETE)
     assert isinstance(beside, Beside)
     assert not companions.must_wait(path, beside, Sha256("00" * 32), INCOMPLETE), "now it is the truth"
 
@@ -151,4 +165,4 @@ def test_what_has_no_pdf_name_waits_for_nothing(tmp_path: Path, made: Callable[[
     companions = made('sidecar = "required"')
     path, seen = _dropped(tmp_path, "notes.txt")
     path.with_name("notes.txt.json").write_text(json.dumps({}))
-    assert companions.look(path, seen, 0.0) == Beside({})
+    assert _look(companions, path, seen, 0.0) == Beside({})

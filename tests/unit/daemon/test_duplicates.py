@@ -37,3 +37,11 @@ def test_a_seal_is_delivered_again_if_it_has_all_that_is_asked_for(
     verdict = judge(replace(LATER, **asked), _earlier(**had), "deliver-again")  # type: ignore[arg-type]
     assert isinstance(verdict, DeliverAgain if again else Reject)
     assert again or "not all that this folder asks for" in getattr(verdict, "detail", "")
+
+
+@pytest.mark.parametrize("stamp_known", [True, False])
+def test_a_duplicate_knows_no_more_of_its_seal_than_the_earlier_one(stamp_known: bool) -> None:
+    """How the seal looks that it gets is as well, or as little, on record."""
+    verdict = judge(LATER, _earlier(stamp_known=stamp_known), "deliver-again")
+    assert isinstance(verdict, DeliverAgain)
+    assert replace(LATER, **verdict.taken_from()).stamp_known is stamp_known

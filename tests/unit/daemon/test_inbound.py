@@ -11,14 +11,15 @@ from typing import BinaryIO
 
 import pytest
 
-from disks import leased, until
+from disks import leased
 from intakes import Intake, intake
+from running import until
 from sealdrop.daemon import inbound as module
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable
 from sealdrop.model import CompanionKind, Document, FileIdentity, Reason, Sha256
+from sealdrop.pipeline import companions, watch
 from sealdrop.pipeline import intake as intake_module
-from sealdrop.pipeline import watch
 from sealdrop.pipeline.watch import GONE, Look
 
 QUICK = "settle_s = 0.05\nincomplete_s = 0.4\nsweep_s = 3600"
@@ -342,3 +343,66 @@ def test_a_sidecar_with_a_second_name_is_told_of_and_a_folder_is_none(tmp_path: 
         until(lambda: len(running.taken) == 2)
         until(lambda: not notice.exists())
     assert [line["reason"] for line in running.log.events("file_not_taken")] == [Reason.HARD_LINK]
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (errno.EACCES, Reason.FILE_UNREADABLE),
+        (errno.EIO, Reason.FILE_UNREADABLE),
+        ("lease", Reason.FILE_CHANGED),
+        ("large", Reason.SIDECAR_INVALID),
+    ],
+)
+def test_a_companion_that_cannot_be_taken_is_told_of_and_keeps_its_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: int | str, reason: Reason
+) -> None:
+    """One that cannot be opened or is far too large gets a notice, once; nothing is copied before it is right."""
+    keys = SIDECARS.replace("required", "optional").replace("= 600", "= 0.05")
+    open_file = companions.open_file
+
+    def refusing(name: str, *, folder: int) -> int:
+        if name.endswith(".json"):
+            raise OSError(how, "refused")
+        return open_file(name, folder=folder)
+
+    with intake(tmp_path, folder=keys) as running, monkeypatch.context() as refused:
+        sidecar = running.inbound / "a.pdf.json"
+        sidecar.write_bytes(b" " * (64 << 10) + b"{}" if how == "large" else b"{}")
+        (running.inbound / "a.pdf").write_bytes(_pdf(1))
+        if isinstance(how, int):
+            refused.setattr(companions, "open_file", refusing)
+        notice = tmp_path / "rejected" / "a.pdf.json.reason.json"
+        with leased(sidecar) if how == "lease" else nullcontext():
+            _started(running)
+            until(notice.exists)
+            for _ in range(2):
+                running.worker.sweep()
+                until(lambda: not running.worker._sweep_due.is_set() and running.worker._listing is None)
+            assert notice.exists()
+            assert running.taken == []
+            assert _spooled(running) == 0
+        refused.undo()
+        if how == "large":
+            sidecar.write_bytes(b"{}")
+        running.worker.sweep()
+        until(lambda: len(running.taken) == 1)
+        until(lambda: not notice.exists())
+    assert running.taken[0].wishes is not None
+    assert [line["reason"] for line in running.log.events("file_not_taken")] == [reason]
+
+
+def test_room_is_asked_for_with_what_goes_with_a_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is copied with a document counts: a sidecar for which there is no room keeps both in inbound."""
+    asked = list[int]()
+
+    def lacks(need_bytes: int = 0) -> None:
+        asked.append(need_bytes)
+
+    with intake(tmp_path, folder=SIDECARS) as running:
+        monkeypatch.setattr(running.worker._room, "lacks", lacks)
+        (running.inbound / "a.pdf").write_bytes(_pdf(1))
+        (running.inbound / "a.pdf.json").write_bytes(b"{}" + b" " * 5_000)
+        _started(running)
+        until(lambda: len(running.taken) == 1)
+    assert max(asked) == len(_pdf(1)) + 5_002

@@ -404,10 +404,12 @@ class Life(RuleBasedStateMachine):
         self.line = AccountLine("main", self.config.accounts["main"], self.clock, troubles, rng)
         api = cast(SignApi, self.service)
         gate = Gate(self.config, self.recorder, self.clock, self.log)
-        account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, gate, self.clock, rng)
+        account = AccountWorker(self.line, self.config, api, self.spool, self.recorder, gate, troubles, self.clock, rng)
         jails = cast(Jails, OneJail(self.jail))
         outlets = {
-            ("invoices", state): Outlet("invoices", place, self.root / place, self.root / "state", troubles, self.clock)
+            ("invoices", state): Outlet(
+                "invoices", place, self.root / place, self.root / "state", troubles, self.clock, {}
+            )
             for state, place in OUTLETS.items()
         }
         local = LocalStages(

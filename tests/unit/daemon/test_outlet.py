@@ -25,7 +25,7 @@ class Place:
         self.path.mkdir()
         self.clock, self.log = FakeClock(), KeptLog()
         self.troubles = Troubles("host", ledger, self.clock, self.log)
-        self.outlet = Outlet("invoices", "outbound", self.path, self.state, self.troubles, self.clock)
+        self.outlet = Outlet("invoices", "outbound", self.path, self.state, self.troubles, self.clock, {})
 
     def told(self) -> list[str]:
         """What is in trouble."""

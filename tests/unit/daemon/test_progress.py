@@ -1,5 +1,6 @@
 """Whether a worker makes progress: the rule, by a clock that goes when told."""
 
+import io
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from running import PATIENCE_S, KeptLog
 from sealdrop.daemon import progress
 from sealdrop.daemon.progress import CPU_S, HELD_UP_S, STEP_S, Doing, Progress, Verdict, judge
 from sealdrop.daemon.pump import Pump
+from sealdrop.durable import copy_hashed
 from sealdrop.ledger.store import Claimed
 from sealdrop.model import Document
 
@@ -106,6 +108,27 @@ def test_what_a_worker_waits_for_is_told_from_below() -> None:
     worker.end()
     worker.clock.go(86_400)
     assert worker.at() == (Verdict.FINE, "")
+
+
+def test_a_long_copy_from_a_slow_share_is_no_share_that_hangs() -> None:
+    """Each chunk that comes is a sign of life, however long the whole of it takes."""
+    clock = FakeClock()
+    progress, judged = Progress("inbound invoices", clock), list[Verdict]()
+
+    class Slow:
+        left = 60
+
+        def read(self, _: int, /) -> bytes:
+            clock.go(5.0)
+            judged.append(progress.judged()[0])
+            self.left -= 1
+            return b"x" if self.left else b""
+
+    with progress.attended(), progress.waiting("/srv/share/in", None):
+        copy_hashed(Slow(), io.BytesIO())
+        clock.go(HELD_UP_S + 1)
+        assert progress.judged()[0] is Verdict.HELD_UP
+    assert set(judged) == {Verdict.FINE}
 
 
 def test_a_thread_that_dies_is_found() -> None:

@@ -16,6 +16,7 @@ from documents import FakeClock, verified
 from running import KeptLog, sha256
 from sealdrop.audit.chain import link
 from sealdrop.config import Config
+from sealdrop.daemon.clocktrust import SETTLE_S, STEADY_S, ClockTrust
 from sealdrop.daemon.crew import OUTLETS
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.recorder import Recorder
@@ -50,10 +51,16 @@ class Rooms:
         """Make the folders."""
         for name in ("inbound", "outbound", "rejected", "failed", "processed", "spool"):
             (self.place / name).mkdir()
+        self.start()
         self.configure()
 
+    def start(self) -> None:
+        """Have the service start, with what the ledger has on record by then."""
+        self.trust = ClockTrust(self.clock, self.ledger.audit_head().at)
+        self.troubles = Troubles("host", self.ledger, self.clock, self.log)
+
     def configure(self, **changes: Any) -> None:  # noqa: ANN401 - whatever a folder may have
-        """Have the folder be configured so, and a new start."""
+        """Have the folder be configured so."""
         account = {
             "base_url": "https://signapi.example",
             "certificate": "c.p12",
@@ -69,14 +76,17 @@ class Rooms:
                 "folders": {"invoices": {"account": "main", **folder, **days, **changes}},
             }
         )
-        troubles = Troubles("host", self.ledger, self.clock, self.log)
         recorder = Recorder(self.ledger, self.clock, self.log, on_stored=lambda _: None, on_record=lambda: None)
         recorder.listen(lambda document, event: self.events.append((document, event)))
         outlets = {
-            ("invoices", state): Outlet("invoices", name, folder[name], self.place / "state", troubles, self.clock)
+            ("invoices", state): Outlet(
+                "invoices", name, folder[name], self.place / "state", self.troubles, self.clock, {}
+            )
             for state, name in OUTLETS.items()
         }
-        self.retention = Retention(self.config, self.ledger, recorder, outlets, self.clock, self.log)
+        self.retention = Retention(
+            self.config, self.ledger, recorder, outlets, self.troubles, self.trust, self.clock, self.log
+        )
 
     def put(self, state: State, name: str = "sub/deeper/a.pdf", number: int = 1, **changes: object) -> Document:
         """Have a document be over, its files in their folder for ten days from now."""
@@ -111,7 +121,7 @@ class Rooms:
 
     def turn(self) -> int:
         """Do what is due; return how many documents were."""
-        claimed = self.ledger.claim_kept(now=self.clock.now(), limit=32, lease_s=LEASE_S)
+        claimed = self.retention.claim()
         self.retention.work(claimed.documents)
         return len(claimed.documents)
 
@@ -349,6 +359,94 @@ def test_one_file_that_two_documents_have_goes_with_the_last(rooms: Rooms) -> No
     assert rooms.expired() == [["a.pdf"]]
 
 
+@pytest.mark.parametrize(
+    ("state", "changes"),
+    [
+        (State.REJECTED, {}),
+        (State.FAILED, {}),
+        (State.FAILED, {"reason": Reason.SEALED_CONTENT_MISSING, "kept_until": None}),
+    ],
+)
+@pytest.mark.parametrize("reasons_come_back", [False, True])
+def test_a_file_dropped_again_outlasts_the_first_drops_days(
+    rooms: Rooms, state: State, changes: dict[str, object], reasons_come_back: bool
+) -> None:
+    """Dragged into inbound on the ninth day and given back under the same name: it stays for its own days, or for ever.
+
+    Even if the first drop's reasons are put beside it.
+    """
+    place = rooms.place / state
+    rooms.put(state, "a.pdf")
+    rooms.later(DAYS - 1)
+    firsts = {path: path.read_bytes() for path in place.iterdir()}
+    for path in firsts:
+        path.unlink()
+    rooms.put(state, "a.pdf", 2, **changes)
+    there = rooms.files(state)
+    assert there == ["a.pdf", "a.pdf.reason.json", "a.pdf.reason.txt"]
+    if reasons_come_back:
+        for path, content in firsts.items():
+            path.write_bytes(content)
+    rooms.later(2)
+    assert rooms.files(state) == there
+    assert rooms.expired() == []
+    rooms.later(DAYS)
+    assert rooms.files(state) == (there if changes or reasons_come_back else [])
+
+
+def test_an_original_without_its_reasons_stays(rooms: Rooms) -> None:
+    """Nothing says any more whose it is: somebody has taken it in hand."""
+    rooms.put(State.FAILED, "a.pdf")
+    for path in (rooms.place / "failed").glob("*.reason.*"):
+        path.unlink()
+    rooms.later(DAYS)
+    assert rooms.files("failed") == ["a.pdf"]
+    assert rooms.expired() == []
+
+
+def test_a_clock_that_jumps_forward_and_comes_back_removes_nothing(rooms: Rooms) -> None:
+    """Ten years for some hours: all is still there, and whoever looks is told why; then each goes on its own day."""
+    rooms.put(State.FAILED)
+    rooms.put(State.DELIVERED, "b.pdf", 2)
+    rooms.later(1)
+    rooms.clock.set_by_s = 3_650 * DAY_S
+    rooms.later(0.2)
+    assert [each.subject for each in rooms.troubles.present()] == ["retention"]
+    assert "2036-11-21" in rooms.troubles.present()[0].text
+    assert len(rooms.log.events("retention_held")) == 1
+    rooms.clock.set_by_s = 0.0
+    rooms.later(SETTLE_S / DAY_S)
+    assert rooms.troubles.present() == ()
+    rooms.later(DAYS - 1.3)
+    assert (rooms.files("processed"), rooms.expired()) == (["b.pdf"], [])
+    rooms.later(0.1)
+    assert (rooms.files("processed"), len(rooms.expired())) == ([], 2)
+
+
+def test_a_start_with_a_clock_far_ahead_removes_nothing_for_hours(rooms: Rooms) -> None:
+    """It may have been out of use for so long, or have a wrong clock: nobody can tell before the clock has run on."""
+    rooms.put(State.FAILED)
+    rooms.clock.go(3 * DAYS * DAY_S)
+    rooms.start()
+    rooms.configure()
+    rooms.later(STEADY_S / DAY_S - 0.001)
+    assert (rooms.expired(), len(rooms.troubles.present())) == ([], 1)
+    rooms.later(0.001)
+    assert (rooms.expired(), rooms.troubles.present()) == ([RETURNED], ())
+
+
+def test_a_start_waits_for_the_clock_to_be_set(rooms: Rooms) -> None:
+    """What is due at a start goes a quarter of an hour later, and nobody is told of that."""
+    rooms.clock.go(DAYS * DAY_S)
+    rooms.put(State.FAILED, kept_until=rooms.clock.now(), updated_at=rooms.clock.now() - timedelta(days=DAYS))
+    rooms.start()
+    rooms.configure()
+    rooms.later(SETTLE_S / DAY_S - 0.001)
+    assert (rooms.expired(), rooms.troubles.present()) == ([], ())
+    rooms.later(0.001)
+    assert rooms.expired() == [RETURNED]
+
+
 def test_a_folder_that_is_away_is_tried_again_and_fills_no_log(rooms: Rooms) -> None:
     """Forty documents whose folder is gone: one warning, nothing taken for removed, and all go when it is back."""
     for number in range(40):
@@ -387,12 +485,14 @@ def test_looking_for_what_is_due_reads_an_index_alone(rooms: Rooms) -> None:
     claim = "SELECT id FROM document WHERE kept_until IS NOT NULL AND due_at IS NULL AND kept_until <= 5"
     held = "SELECT folder, hold, count(*), min(due_at) FROM document WHERE hold IS NOT NULL AND lease IS NULL"
     same = "SELECT id FROM document WHERE sha256 = 'x' AND folder IN ('a') AND kept_name = 'n' AND id != 'i'"
+    given = "SELECT id FROM document WHERE sha256 = 'x' AND folder IN ('a') AND published_name = 'n' AND last_seq > 5"
     engine = create_engine(f"sqlite:///{rooms.place / 'ledger.sqlite'}")
     with closing(engine.connect()) as connection:
         for query, index in (
             (f"{claim} ORDER BY kept_until LIMIT 32", "document_kept"),
             (f"{held} AND due_at > 5 GROUP BY folder, hold", "document_hold"),
             (same, "document_content"),
+            (f"{given} AND state IN ('rejected', 'failed')", "document_content"),
         ):
             plan = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}")))
             assert index in plan, plan

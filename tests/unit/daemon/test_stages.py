@@ -44,7 +44,7 @@ class House:
         recorder = Recorder(ledger, clock, KeptLog(), on_stored=lambda _: None, on_record=lambda: None)
         troubles = Troubles("host", ledger, clock, KeptLog())
         outlets = {
-            ("invoices", state): Outlet("invoices", name, folders[name], place / "state", troubles, clock)
+            ("invoices", state): Outlet("invoices", name, folders[name], place / "state", troubles, clock, {})
             for state, name in OUTLETS.items()
         }
         jails = Jails(1, TwoLimits(), readable=[], anchors=[])  # never asked: nothing is examined here

@@ -3,16 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from account_stage import FakeService, Stage
 from documents import NOW
 from sealdrop.config import SealLine, VisibleSeal
+from sealdrop.daemon.line import Operation
 from sealdrop.errors import OutcomeUnknown
 from sealdrop.ledger.store import Step
-from sealdrop.model import Document, Inspection, PageArea, SealPlace, Stamp, StampLine, Verdict
+from sealdrop.model import (
+    Document,
+    Event,
+    ExternalId,
+    Inspection,
+    PageArea,
+    Reason,
+    SealPlace,
+    Stamp,
+    StampLine,
+    State,
+    Verdict,
+)
 from sealdrop.signapi.wire import NewRequest, RequestStatus
+from sealdrop.visible.picture import blank
 
 A4 = PageArea(1, 0, 0, 595, 842)
 MOMENT = "{date:%Y-%m-%d} {time:%H:%M}"
@@ -72,6 +87,19 @@ def test_what_is_sent_is_on_record_and_says_when(tmp_path: Path) -> None:
     assert kept == replace(sent, lines=kept.lines)
 
 
+def test_the_date_is_that_of_the_services_time_zone(tmp_path: Path) -> None:
+    """Two hours before midnight in UTC it is tomorrow in Auckland, whatever zone the computer is in."""
+    stage = SeenStage(tmp_path, WHITE)
+    config = stage.worker._config
+    service = config.service.model_copy(update={"time_zone": "Pacific/Auckland"})
+    stage.worker._config = config.model_copy(update={"service": service})
+    stage.add_seen()
+    stage.run()
+    assert [line.text for line in _sent(stage).lines] == [
+        f"{NOW.astimezone(ZoneInfo('Pacific/Auckland')):%Y-%m-%d %H:%M}"
+    ]
+
+
 def test_the_date_stays_however_often_it_is_sent(tmp_path: Path) -> None:
     """A call that was lost is made again a day later: the date is that of the first intent, for it names that."""
     stage = SeenStage(tmp_path, WHITE)
@@ -113,9 +141,47 @@ def test_a_page_that_was_not_measured_for_them_keeps_its_seal(tmp_path: Path, ar
     assert _sent(stage) == OLD
 
 
+def test_an_image_that_is_gone_is_its_folders_trouble(tmp_path: Path) -> None:
+    """Its document waits, and the folder is told of; others of the batch are sent, and the service is not blamed."""
+    stage = SeenStage(tmp_path, VisibleSeal(image=tmp_path / "gone.png"))
+    lacks = stage.add_seen(stamp=replace(OLD, image=str(tmp_path / "gone.png")))
+    other = stage.add(1)
+    stage.run(400)
+    assert stage.service.external.keys() == {f"{other.id}-1"}
+    assert stage.line.out_of_reach() == dict.fromkeys(Operation, False)
+    assert "gone.png" in (stage.get().last_error or "")
+    assert [trouble.subject for trouble in stage.ledger.troubles()] == ["folder invoices image"]
+    assert len(stage.log.events("seal_image_unusable")) == 1
+
+    (tmp_path / "gone.png").write_bytes(blank(30, 20).content)
+    stage.run(400)
+    assert stage.service.external.keys() == {f"{other.id}-1", f"{lacks.id}-1"}
+    assert stage.ledger.troubles() == ()
+
+
 def test_an_image_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     """What was settled for the document stays; its own image is asked for when it is sent."""
     stage = SeenStage(tmp_path, VisibleSeal(image=tmp_path / "gone.png"))
     stage.add_seen()
     stage.run()
     assert _sent(stage) == OLD
+
+
+@pytest.mark.parametrize("visible", [WHITE, None])
+def test_what_an_older_sealdrop_was_about_to_send_gets_no_other_seal_than_its_folder_wants(
+    tmp_path: Path, visible: VisibleSeal | None
+) -> None:
+    """Unknown to the service, never measured: it fails before anything is sent, unless an invisible seal will do."""
+    stage = SeenStage(tmp_path, visible)
+    document = stage.add_seen(area=None, stamp=None)
+    external_id = ExternalId(f"{document.id}-1")
+    after = replace(document, state=State.SUBMITTING, external_id=external_id, stamp_known=False)
+    stage.ledger.record(Step(document, after, Event("submission_intended")))
+    stage.run()
+    left = stage.get()
+    if visible is None:
+        assert stage.attentive.stamps == [None]
+        assert left.stamp_known
+    else:
+        assert stage.attentive.stamps == []
+        assert (left.state, left.reason) == (State.FAILED, Reason.SEAL_FAILED)

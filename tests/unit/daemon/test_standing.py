@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -34,20 +35,26 @@ class Place:
         self.troubles = Troubles("host", ledger, FakeClock(), self.log)
         self.standing = self.started()
 
-    def started(self) -> Standing:
-        """Return what a new start knows."""
-        standing = Standing("invoices", self.inbound, self.spool, self.ledger, self.troubles, self.log)
-        standing.load("invoices", subfolders=True)
+    def started(self, name: str = "invoices", folders: Collection[str] = ("invoices",)) -> Standing:
+        """Return what a new start knows, of the folder that the place is by now."""
+        standing = Standing(name, self.inbound, self.spool, self.ledger, self.troubles, self.log)
+        standing.load(subfolders=True, folders=folders)
         return standing
 
     def taken_over(
-        self, name: str = "a.pdf", *, copied: bool = True, companions: tuple[Companion, ...] = ()
+        self,
+        name: str = "a.pdf",
+        *,
+        copied: bool = True,
+        companions: tuple[Companion, ...] = (),
+        folder: str = "invoices",
     ) -> Document:
         """Return a document whose original has just been copied and put on record."""
         path = self.inbound / name
         path.write_bytes(CONTENT)
         new = document(
             name=name,
+            folder=folder,
             identity=FileIdentity.of(path.stat()),
             size_bytes=len(CONTENT),
             sha256=Sha256(hashlib.sha256(CONTENT).hexdigest()),
@@ -70,6 +77,16 @@ def place(tmp_path: Path) -> Iterator[Place]:
     clock = FakeClock()
     with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as ledger:
         yield Place(tmp_path, ledger)
+
+
+@pytest.mark.parametrize(("dropped_at", "is_known"), [("in", True), ("in/sub", True), (".", True), ("other", False)])
+def test_what_another_folder_left_standing_is_recognised(place: Place, dropped_at: str, *, is_known: bool) -> None:
+    """A folder that took files from here and was renamed, or has changed places with this one, took this original."""
+    place.taken_over(folder="bills")
+    place.ledger.keep_places({"main": "https://a"}, {"bills": place.inbound.parent / dropped_at, "letters": Path("/x")})
+    place.ledger.keep_places({"main": "https://a"}, {"bills": Path("/elsewhere")})
+    assert place.recognised(place.started(folders=("invoices", "bills"))) is is_known
+    assert (place.inbound / "a.pdf").exists() is not is_known
 
 
 def test_an_original_is_removed_and_forgotten(place: Place) -> None:
@@ -98,6 +115,39 @@ def test_a_share_that_is_mounted_late_is_recognised(place: Place) -> None:
     assert len(place.ledger.originals_standing("invoices")) == 1
     away.rename(path)
     assert place.recognised(standing)
+
+
+def test_an_original_is_recognised_when_its_folder_has_another_name(place: Place) -> None:
+    """The folder's name was changed in the configuration while an original stood: it is not taken over once more."""
+    place.taken_over()
+    standing = place.started("bills", ["bills"])
+    assert place.recognised(standing)
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+
+
+def test_companions_are_recognised_when_their_folder_has_another_name(place: Place) -> None:
+    """A sidecar that stands beside such an original is removed with it, and becomes that of no other document."""
+    beside = place.inbound / "a.pdf.json"
+    beside.write_bytes(b"{}")
+    digest = Sha256(hashlib.sha256(b"{}").hexdigest())
+    place.taken_over(companions=(Companion(CompanionKind.SIDECAR, FileIdentity.of(beside.stat()), digest),))
+    standing = place.started("bills", ["bills"])
+    assert place.recognised(standing, "a.pdf.json")
+    assert place.recognised(standing)
+    assert list(place.inbound.iterdir()) == []
+
+
+def test_another_folders_original_is_not_mistaken_for_a_copy(place: Place) -> None:
+    """The same file, dropped into two folders, is two drops: while the first is there, and when it is gone."""
+    taken = place.taken_over()
+    path = place.inbound / "a.pdf"
+    shutil.copy2(path, place.inbound / "copy.pdf")
+    both, renamed = place.started("bills", ["bills", "invoices"]), place.started("bills", ["bills"])
+    assert not place.recognised(both)
+    assert not place.recognised(renamed, "copy.pdf")
+    place.ledger.original_removed([taken.id])
+    assert not place.recognised(renamed)
 
 
 @pytest.mark.parametrize("change", [{"device": 999}, {"inode": 999}, {"device": 999, "inode": 999}])
@@ -268,6 +318,45 @@ def test_a_companion_alone_is_known_while_its_document_is_not_known_to_be_gone(p
     away.rename(place.inbound / "a.pdf")
     assert place.recognised(standing)
     assert place.ledger.originals_standing("invoices") == ()
+
+
+def test_a_name_with_no_room_for_its_companions_ending_keeps_no_original(place: Place) -> None:
+    """An original that was renamed so that no sidecar can stand beside it any more is removed all the same."""
+    _with_sidecar(place)
+    renamed = "b" * 249 + ".pdf"
+    (place.inbound / "a.pdf").rename(place.inbound / renamed)
+    assert place.recognised(place.started(), renamed)
+    assert list(place.inbound.iterdir()) == []
+
+
+@pytest.mark.parametrize("beside", ["another document", "a copy of the document", "nothing"])
+def test_a_sidecar_of_the_same_template_stays_with_its_own_document(place: Place, beside: str) -> None:
+    """Same size, time and content as a stuck document's, beside another one: it is neither recognised nor removed."""
+    taken = _with_sidecar(place)
+    own, other = place.inbound / "a.pdf.json", place.inbound / "b.pdf.json"
+    other.write_bytes(own.read_bytes())
+    os.utime(other, ns=(own.stat().st_mtime_ns, own.stat().st_mtime_ns))
+    if beside != "nothing":
+        (place.inbound / "b.pdf").write_bytes(CONTENT.upper() if beside == "another document" else CONTENT)
+        modified_ns = taken.identity.mtime_ns + (beside != "another document")
+        os.utime(place.inbound / "b.pdf", ns=(modified_ns, modified_ns))
+    standing = place.started()
+    assert not place.recognised(standing, "b.pdf.json")
+    assert place.recognised(standing, "a.pdf.json")
+    assert other.exists()
+
+
+@pytest.mark.parametrize("place_for_it", ["b.pdf", "sub/a.pdf"])
+def test_a_companion_that_was_moved_with_its_document_is_still_its_own(place: Place, place_for_it: str) -> None:
+    """Under another name, or in a sub-folder, beside what is recognised as the original: removed with it."""
+    _with_sidecar(place)
+    (place.inbound / "sub").mkdir()
+    (place.inbound / "a.pdf").rename(place.inbound / place_for_it)
+    (place.inbound / "a.pdf.json").rename(place.inbound / f"{place_for_it}.json")
+    standing = place.started()
+    assert place.recognised(standing, f"{place_for_it}.json")
+    assert place.recognised(standing, place_for_it)
+    assert [path.name for path in place.inbound.rglob("*")] == ["sub"]
 
 
 def test_another_file_of_a_companions_name_stays(place: Place) -> None:

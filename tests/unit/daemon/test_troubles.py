@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from documents import FakeClock
+from intakes import CONFIG
 from running import KeptLog
 from sealdrop.audit.chain import link
+from sealdrop.config import load
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
@@ -88,3 +90,19 @@ def test_what_becomes_worse_is_told_anew(ledger: Ledger) -> None:
     assert [line["days"] for line in log.lines] == ["30 days", "14 days"]
     (told,) = troubles.told()
     assert (told.event, told.fields) == (EventName.CERTIFICATE_EXPIRING, {"days": "14 days"})
+
+
+def test_what_a_reload_took_away_is_no_trouble_any_more(ledger: Ledger, tmp_path: Path) -> None:
+    """Of accounts and folders that are gone, and of visible seals where there are none, nobody would tell the end."""
+    visible, plain = tmp_path / "visible.toml", tmp_path / "plain.toml"
+    visible.write_text(CONFIG.format(service="", folder="seal = {visible = {width_mm = 40, height_mm = 20}}"))
+    plain.write_text(CONFIG.format(service="", folder=""))
+    troubles = Troubles("host", ledger, FakeClock(), KeptLog())
+    subjects = ("account main create", "account gone create", "folder gone inbound", "visible seals of folder gone")
+    for subject in (*subjects, "visible seals of folder invoices", "audit trail"):
+        troubles.tell(subject, "it is bad", EventName.SEAL_MISPLACED)
+    troubles.forget_others(load(visible))
+    kept = {"account main create", "audit trail"}
+    assert {each.subject for each in troubles.present()} == {*kept, "visible seals of folder invoices"}
+    troubles.forget_others(load(plain))
+    assert {each.subject for each in troubles.present()} == kept

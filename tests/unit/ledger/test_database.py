@@ -6,6 +6,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from sqlalchemy import Connection
 
 from sealdrop.errors import Fatal, LedgerTooNew, Retryable
 from sealdrop.ledger import Ledger, LedgerReader, database, schema
-from sealdrop.model import Event, State
+from sealdrop.ledger.store import Step
+from sealdrop.model import Document, DocumentId, Earlier, Event, State
 
 from .conftest import LINK, MakeDocument, StoppedClock
 
@@ -246,23 +248,29 @@ def test_errors_do_not_tell_what_is_in_a_document(ledger: Ledger, make_document:
 
 LACKS = {
     1: ("retries", "suspect", "duplicate_of"),
-    2: ("companions", "stamp", "wishes", "hold", "kept_until", "kept_name", "expired_at"),
+    2: ("companions", "stamp", "stamp_known", "wishes", "hold", "kept_until", "kept_name", "expired_at"),
 }
+
+
+def _take_back(path: Path, version: int) -> None:
+    """Make the ledger one of an older version."""
+    for index in ("kept", "hold", "sealed_content", "failed"):
+        execute(path, f"DROP INDEX document_{index}")
+    execute(path, "DROP TABLE sent")
+    execute(path, "DROP TABLE address")
+    execute(path, "DROP TABLE inbound")
+    for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
+        execute(path, f"ALTER TABLE document DROP COLUMN {column}")
+    execute(path, "ALTER TABLE audit_chain DROP COLUMN day_first_seq")
+    if version == 1:
+        execute(path, "DROP TABLE trouble")
+    execute(path, f"UPDATE schema_version SET version = {version}")  # noqa: S608 - a number
 
 
 @pytest.mark.parametrize("version", LACKS)
 def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, version: int) -> None:
     """Documents of an older version are there after the steps to this one, with what they lack at its default."""
-    for index in ("kept", "hold", "sealed_content", "failed"):
-        execute(filled, f"DROP INDEX document_{index}")
-    execute(filled, "DROP TABLE sent")
-    execute(filled, "DROP TABLE address")
-    for column in (column for older, columns in LACKS.items() if older >= version for column in columns):
-        execute(filled, f"ALTER TABLE document DROP COLUMN {column}")
-    execute(filled, "ALTER TABLE audit_chain DROP COLUMN day_first_seq")
-    if version == 1:
-        execute(filled, "DROP TABLE trouble")
-    execute(filled, f"UPDATE schema_version SET version = {version}")  # noqa: S608 - a number
+    _take_back(filled, version)
     with reopen(filled, clock) as ledger:
         documents = ledger.claim(State.RECEIVED, now=clock.now(), limit=100, lease_s=60).documents
         assert {(each.retries, each.suspect, each.duplicate_of) for each in documents} == {(0, False, None)}
@@ -271,3 +279,32 @@ def test_an_older_ledger_is_brought_forward(filled: Path, clock: StoppedClock, v
         }
         assert len(documents) == 50
         assert ledger.troubles() == ()
+
+
+def test_what_was_validated_and_not_sent_is_validated_anew(
+    path: Path, clock: StoppedClock, make_document: MakeDocument
+) -> None:
+    """Version 2 measured no page for a visible seal. How seals look that it asked for is not known; of new ones it is.
+
+    A duplicate that waits for the seal of an earlier document needs no measuring.
+    """
+    earlier = Earlier(DocumentId("20260101-0000000000000000"), clock.now())
+    plain, duplicate, sealing = make_document(), make_document(duplicate_of=earlier), make_document()
+    with reopen(path, clock) as ledger:
+        for new in (plain, duplicate, sealing):
+            stored = ledger.add(new, EVENT)
+            (stored,) = ledger.record(Step(stored, replace(stored, state=State.VALIDATED, attempts=3), EVENT))
+            if new is sealing:
+                for state in (State.SUBMITTING, State.SEALING):
+                    assert isinstance(stored, Document)
+                    (stored,) = ledger.record(Step(stored, replace(stored, state=state), EVENT))
+    _take_back(path, 2)
+    with reopen(path, clock) as ledger:
+        found = [ledger.get(each.id) for each in (plain, duplicate, sealing)]
+        assert [each and (each.state, each.stamp_known, each.attempts) for each in found] == [
+            (State.RECEIVED, False, 0),
+            (State.VALIDATED, False, 3),
+            (State.SEALING, False, 3),
+        ]
+        assert ledger.counts() == {"invoices": {State.RECEIVED: 1, State.VALIDATED: 1, State.SEALING: 1}}
+        assert ledger.add(make_document(), EVENT).stamp_known

@@ -16,7 +16,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from documents import NOW, FakeClock, document
-from running import PATIENCE_S
+from running import PATIENCE_S, until
 from sealdrop.config import Metrics
 from sealdrop.errors import Retryable
 from sealdrop.ledger.store import Step
@@ -101,16 +101,6 @@ def running(exporter: Exporter) -> Iterator[None]:
         exporter.stop()
 
 
-def until(condition: Callable[[], object]) -> None:
-    """Return once it holds."""
-    waiting = threading.Event()
-    for _ in range(int(PATIENCE_S / 0.01)):
-        if condition():
-            return
-        waiting.wait(0.01)
-    raise AssertionError("it did not come to that")
-
-
 def fetch(port: int | None) -> str:
     """Return what a scraper gets."""
     with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{port}/metrics", timeout=PATIENCE_S) as answer:
@@ -144,6 +134,22 @@ def test_steps_are_counted() -> None:
     assert ("sealdrop_stage_duration_seconds_sum", frozenset({("state", "failed")})) not in figures
     call = {"account": "main", "operation": "sign", "outcome": "refused"}
     assert value(figures, "sealdrop_remote_call_duration_seconds_count", **call) == 1
+
+
+def test_the_first_failure_of_a_kind_is_an_increase() -> None:
+    """Whatever a document may fail for is there at zero before it does; what was counted already stays."""
+    meter = Meter()
+    meter.expect(["invoices"])
+    before = parsed(generate_latest(meter.registry).decode())
+    for reason in (Reason.SEAL_FAILED, Reason.SEAL_LEVEL, Reason.SEALED_CONTENT_MISSING):
+        labels = {"folder": "invoices", "outcome": "failed", "reason": reason.value}
+        assert value(before, "sealdrop_documents_finished_total", **labels) == 0
+        meter.recorded(Step(document(state=State.SEALING), document(state=State.FAILED, reason=reason), EVENT))
+        meter.expect(["invoices", "contracts"])
+        after = parsed(generate_latest(meter.registry).decode())
+        assert value(after, "sealdrop_documents_finished_total", **labels) == 1
+    assert value(before, "sealdrop_documents_received_total", folder="invoices") == 0
+    assert value(after, "sealdrop_documents_received_total", folder="contracts") == 0
 
 
 def test_all_figures_are_handed_out(told: Told) -> None:

@@ -36,6 +36,18 @@ def anchor(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("level", LEVELS)
+def test_an_anchor_is_trusted_beyond_its_own_end(sealed: Path, tmp_path: Path, level: SealLevel) -> None:
+    """A root that ended the day before the seal was made still vouches for it: nothing is sealed for nothing."""
+    ended = tmp_path / "ended.pem"
+    ended.write_bytes(make_pki(root_days=-1).root.pem)
+    pdf = make_pdf()
+    sealed.write_bytes(seal(pdf, level))  # by the authority whose root has the same key, and has not ended
+    report = verify_seal(sealed, expect(pdf, ended, level=level))
+    outcomes = {check.name: check.outcome for check in report.checks}
+    assert outcomes[CheckName.TRUSTED_CHAIN] is outcomes[CheckName.LEVEL] is CheckOutcome.PASSED, report.checks
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("xref", ["table", "stream", "hybrid"])
 def test_a_good_seal_passes_every_check(sealed: Path, anchor: Path, level: SealLevel, xref: str) -> None:
     """Each level passes on each kind of cross-references, and the report says what was found."""

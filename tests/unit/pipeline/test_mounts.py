@@ -29,7 +29,7 @@ def test_places_are_read_as_they_are_escaped(table: Path) -> None:
 
 def test_a_mount_that_goes_is_noticed_and_one_that_comes_is_remembered(table: Path) -> None:
     """Gone is what was there at any time since the start, not what was mounted elsewhere or never."""
-    folder = Mount(Path("/srv/share/invoices/out"))
+    folder = Mount(Path("/srv/share/invoices/out"), {})
     _mount(table, "/", "/srv/other")
     folder.check()
     _mount(table, "/")
@@ -46,9 +46,20 @@ def test_a_mount_that_goes_is_noticed_and_one_that_comes_is_remembered(table: Pa
         folder.check()
 
 
+def test_what_others_saw_there_is_missed(table: Path) -> None:
+    """Whoever looks at a folder for the first time while its share is away knows of it from those before."""
+    seen: dict[Path, Path] = {}
+    _mount(table, "/", "/srv/share")
+    Mount(Path("/srv/share/out"), seen).check()
+    _mount(table, "/")
+    with pytest.raises(OSError, match="not mounted any more"):
+        Mount(Path("/srv/share/out"), seen).check()
+    Mount(Path("/srv/other"), seen).check()
+
+
 def test_a_system_that_does_not_tell_is_no_fault(table: Path) -> None:
     """Without a table of mounts nothing is known, and nothing is held up."""
-    folder = Mount(Path("/srv/share"))
+    folder = Mount(Path("/srv/share"), {})
     _mount(table, "/", "/srv/share")
     folder.check()
     table.unlink()

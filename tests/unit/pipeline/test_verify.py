@@ -8,7 +8,8 @@ import pytest
 
 from documents import NOW, document
 from sealdrop.config import Account
-from sealdrop.model import Check, CheckName, CheckOutcome, Timestamp, Verification
+from sealdrop.model import Check, CheckName, CheckOutcome, SealPlace, Stamp, Timestamp, Verification
+from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.jail import Jail, JailLimitExceeded, Limit
 from sealdrop.pdf.reader import TEXT_CHARACTERS
 from sealdrop.pdf.seal import Expectation
@@ -102,3 +103,22 @@ def test_what_is_expected_is_what_was_asked_when_the_document_came(archive: bool
     assert jail.expected.organisation == "Demo"
     assert jail.expected.trust_anchors == ACCOUNT.trust_anchors
     assert (jail.expected.original_size_bytes, jail.expected.original_sha256) == (asked.size_bytes, asked.sha256)
+
+
+STAMP = Stamp(SealPlace(1, 20, 30, 120, 70), 20, 30, None, 100, 40)
+
+
+@pytest.mark.parametrize(
+    ("changes", "looks"),
+    [
+        ({"stamp": STAMP}, Looks(STAMP.place)),
+        ({}, Looks(None)),
+        ({"stamp_known": False}, None),
+    ],
+)
+def test_how_a_seal_looks_is_asked_where_it_is_on_record(changes: dict[str, object], looks: Looks | None) -> None:
+    """That nobody wrote down how it should look is not that it should be invisible."""
+    jail = ScriptedJail(0)
+    _verify(jail, **changes)
+    assert jail.expected is not None
+    assert jail.expected.looks == looks

@@ -122,6 +122,28 @@ def test_what_the_font_has_not_is_never_another_letter(trail: Path, tmp_path: Pa
     assert (report.speech.texts.unshown[:30] in pdf) == (written != name)
 
 
+@pytest.mark.parametrize("letter", ["d", "W", "\u4e2d"])
+@pytest.mark.parametrize("fate", ["rejected", "delivered", "in_work"])
+def test_a_text_as_long_as_there_can_be_fits_on_a_page(trail: Path, tmp_path: Path, letter: str, fate: str) -> None:
+    """A path of 4,096 bytes and a long detail are cut in the PDF, with an ellipsis, and whole in the page."""
+    name = ("/".join([letter * (250 // len(letter.encode()))] * 16) + "/a.pdf")[-4_096:]
+    long = {"name": name, "detail": "y" * 8_000, "archive_ids": ["w" * 256] * 9}
+    happenings = told((NOON, fate))
+    write_trail(
+        trail,
+        [
+            (at, one, Event(event.name, {k: long.get(k, v) for k, v in event.fields.items()}))
+            for at, one, event in happenings
+        ],
+    )
+    report = report_of(trail)
+    pdf = text_of_pdf(to_pdf(report), tmp_path)
+    assert "…" in pdf
+    assert shown(letter) * 3 in "".join(pdf.split())
+    if fate != "delivered":
+        assert name.encode() in to_html(report)
+
+
 def test_a_broken_trail_shouts_at_the_top(month: Path, trail: Path, tmp_path: Path) -> None:
     """The first thing on both pages is that the trail is not whole, with what is wrong."""
     trail.mkdir()

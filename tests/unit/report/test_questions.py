@@ -11,7 +11,7 @@ from sealdrop.audit.reading import read_records
 from sealdrop.events import EventName
 from sealdrop.model import Event
 from sealdrop.report.questions import Question, answer
-from sealdrop.report.stories import Outcome, Story
+from sealdrop.report.stories import Outcome, Stories, Story
 from sealdrop.report.telling import sentence
 from sealdrop.report.walk import stories_of
 
@@ -52,6 +52,31 @@ def test_a_document_is_found_by_whatever_is_known_of_it(days: Path, outcome: Out
         (found,) = answer(days, Question(**question))
         assert found.id == story.id, question
         assert [entry.seq for entry in found.entries] == [entry.seq for entry in read_records(days, document=story.id)]
+
+
+@pytest.mark.parametrize("fate", ["delivered", "rejected"])
+def test_what_becomes_of_an_original_begins_no_second_story(trail: Path, fate: str) -> None:
+    """A document whose original is kept, and removed later, is at its end once, whatever is asked; nothing is held."""
+    happenings = told((NOON, fate))
+    document = next(document for _, document, _ in happenings if document is not None)
+    fields = {"folder": "invoices", "name": "a.pdf"}
+    kept = Event(EventName.ORIGINAL_KEPT, fields | {"kept_name": "a.pdf"})
+    expired = Event(EventName.ORIGINAL_EXPIRED, fields | {"place": "processed", "files": ["a.pdf"]})
+    late = [
+        (NOON + timedelta(hours=1), document, kept),
+        (NOON + timedelta(days=30), document, expired),
+    ]
+    write_trail(trail, [*happenings, *late])
+    (story,) = stories_of(trail)
+    assert (story.complete, story.outcome) == (True, fate)
+    assert list(answer(trail, Question(outcome=Outcome.IN_WORK))) == []
+    assert [each.outcome for each in answer(trail, Question(folders=("invoices",)))] == [fate]
+    (asked,) = answer(trail, Question(folders=("invoices",), event=EventName.ORIGINAL_EXPIRED))
+    assert (asked.outcome, [entry.event for entry in asked.entries]) == (fate, [EventName.ORIGINAL_EXPIRED])
+    book = Stories()
+    for entry in read_records(trail):
+        book.take(entry)
+    assert not book.is_open(document)
 
 
 @pytest.mark.parametrize(

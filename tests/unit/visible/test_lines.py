@@ -131,15 +131,16 @@ def test_every_standard_font_may_be_named_as_signapi_does() -> None:
         (seal("fixed"), ("Paid",), "no place for a text of the sender's"),
         (None, ("Paid",), "no place for a text of the sender's"),
         (seal("{seal_text}"), ("Paid", "in full"), "2 lines are too many for the seal: there is room for 1"),
-        (seal("{seal_text}"), ("Paid " * 20,), "is too long for the seal"),
-        (seal("{seal_text}"), ("Zażółć",), "characters that the seal's font does not have"),
+        (seal("{seal_text}"), ("Paid " * 20,), "entry 1 is too long for the seal"),
+        (seal("{seal_text}"), ("Paid", "Zażółć"), "entry 2 holds characters that the seal's font does not have"),
     ],
 )
 def test_a_senders_text_is_checked(visible: VisibleSeal | None, texts: tuple[str, ...], fault: str | None) -> None:
-    """A sidecar's lines need a place in the folder's seal, and have to fit there."""
+    """A sidecar's lines need a place in the folder's seal, and have to fit there; none of them is quoted."""
     found = seal_text_problem(visible, SIZE if visible else None, texts)
     assert (fault is None) == (found is None)
     assert fault is None or (found is not None and fault in found)
+    assert not any(text in (found or "") for text in texts)
 
 
 def test_many_lines_of_a_sender_are_bounded() -> None:
