@@ -219,7 +219,6 @@ class TrailWriter:
     BATCH = 500
     RETRY_S = 10.0
     LONGEST_SLEEP_S = 60.0
-    GATHER_S = 0.1  # so that what comes in a row is written and flushed together; the ledger has it durably already
 
     def __init__(
         self, ledger: Ledger, trail: Trail, log: Log, *, clock: Clock, on_fatal: Callable[[BaseException], None]
@@ -230,7 +229,7 @@ class TrailWriter:
         self._log = log
         self._on_fatal = on_fatal
         self._wake = threading.Event()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -243,7 +242,7 @@ class TrailWriter:
 
     def stop(self, timeout_s: float) -> None:
         """Copy what is committed by now, and end."""
-        self._stopping.set()
+        self._stopping = True
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -255,12 +254,10 @@ class TrailWriter:
             Fatal: the files and the ledger contradict each other.
             Retryable, OSError: the files or the ledger cannot be written now.
         """
-        more = True
-        while more and (records := self._ledger.audit_pending(self.BATCH)):
+        while records := self._ledger.audit_pending(self.BATCH):
             self._trail.append(records)
             self._ledger.audit_written(records[-1])
             progress.step()
-            more = len(records) == self.BATCH
 
     def _run(self) -> None:
         with self.progress.attended():
@@ -268,7 +265,7 @@ class TrailWriter:
 
     def _copy_until_stopped(self) -> None:
         while True:
-            stopping = self._stopping.is_set()
+            stopping = self._stopping
             self._wake.clear()
             try:
                 self.flush()
@@ -283,7 +280,6 @@ class TrailWriter:
             if stopping:
                 return
             self._sleep(self.LONGEST_SLEEP_S)
-            self._stopping.wait(self.GATHER_S)
 
     def _sleep(self, longest_s: float) -> None:
         with self.progress.waiting("more records", longest_s):
