@@ -29,7 +29,7 @@ from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
-from sealdrop.daemon.pace import Pace
+from sealdrop.daemon.pollpace import Pace
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sealdrop.daemon.pace import SOONEST_S, Pace
+from sealdrop.daemon.pollpace import SOONEST_S, Pace
 
 
 def asked(pace: Pace, takes_s: float) -> list[float]:
