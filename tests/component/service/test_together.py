@@ -4,9 +4,12 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from command import sealdrop
 from disks import prepared, service
 from running import drop, leftovers, receipt_of, running_daemon, sha256, until
+from sealdrop.daemon import clocktrust
 from sealdrop.model import State
 from sealdrop.sandbox.faults import Operation, SealFault
 
@@ -61,8 +64,11 @@ def test_a_copy_that_is_delivered_again_has_its_own_original_kept(directory: Pat
     assert leftovers(running.config) == []
 
 
-def test_a_failed_document_that_expired_is_dropped_again_and_sealed(directory: Path, invoice: bytes) -> None:
+def test_a_failed_document_that_expired_is_dropped_again_and_sealed(
+    directory: Path, invoice: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its retry is refused with what to do; the same file dropped again is no duplicate, for nothing was sealed."""
+    monkeypatch.setattr(clocktrust, "SETTLE_S", 0.0)  # a clock is trusted at once
     with prepared(directory, tables=[ALL]) as sandbox:
         with running_daemon(sandbox.config_path) as running:
             folder = running.folder("contracts")
