@@ -11,24 +11,10 @@ from sealdrop.config import DEFAULT_RULES, FIXED_RULES, Config, Email, SealLine,
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import Reason, SealLevel
 from sealdrop.places import Secret
+from unit_config import CONFIG
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 
-MINIMAL = """
-[service]
-state_dir = "state"
-[accounts.main]
-base_url = "https://signapi.example"
-certificate = "client.p12"
-organisation = "Example SAS"
-trust_anchors = ["root.pem"]
-[folders.invoices]
-account = "main"
-inbound = "in"
-outbound = "out"
-rejected = "rejected"
-failed = "failed"
-"""
 MAIL = "host = 'mail.example'\nfrom = 'sealdrop@example.com'\n"
 
 
@@ -121,7 +107,7 @@ def test_every_key_is_in_the_example() -> None:
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     """Relative paths mean files and folders beside the loadeduration; absolute ones stay."""
-    loaded = _load(tmp_path, MINIMAL.replace('"out"', '"/elsewhere/out"'))
+    loaded = _load(tmp_path, CONFIG.replace('"out"', '"/elsewhere/out"'))
     assert loaded.service.state_dir == tmp_path / "state"
     assert loaded.accounts["main"].trust_anchors == (tmp_path / "root.pem",)
     assert loaded.folders["invoices"].outbound == Path("/elsewhere/out")
@@ -235,13 +221,13 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
 )
 def test_a_fault_is_told_with_its_place(tmp_path: Path, old: str, new: str, expected: str) -> None:
     """Each kind of fault is refused, in words that name the key."""
-    assert MINIMAL.count(old) == 1
-    assert expected in _problems(tmp_path, MINIMAL.replace(old, new))
+    assert CONFIG.count(old) == 1
+    assert expected in _problems(tmp_path, CONFIG.replace(old, new))
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     """Several faults in several tables come in one error, a line each."""
-    text = MINIMAL.replace("[service]", "[service]\nx = 1").replace("https:", "http:").replace('"in"', "5")
+    text = CONFIG.replace("[service]", "[service]\nx = 1").replace("https:", "http:").replace('"in"', "5")
     problems = _problems(tmp_path, text).splitlines()
     assert len(problems) == 3
     assert {problem.split(":")[0] for problem in problems} == {
@@ -253,7 +239,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
 
 def test_no_fault_repeats_a_value(tmp_path: Path) -> None:
     """A secret that was put where it does not belong is not printed in the error about it."""
-    text = MINIMAL.replace("[accounts.main]", "[accounts.main]\npassphrase = 'hunter2-hunter2'")
+    text = CONFIG.replace("[accounts.main]", "[accounts.main]\npassphrase = 'hunter2-hunter2'")
     assert "hunter2" not in _problems(tmp_path, text)
 
 
@@ -293,7 +279,7 @@ def test_the_example_names_no_real_place() -> None:
 def test_every_fixed_rule_that_was_changed_is_named(tmp_path: Path) -> None:
     """Two wrong rules in one table are two lines."""
     rules = "[folders.invoices.validation.rules]\nEMPTY = 'warn'\nTOO_LARGE = 'warn'\n[folders.invoices]"
-    problems = _problems(tmp_path, MINIMAL.replace("[folders.invoices]", rules)).splitlines()
+    problems = _problems(tmp_path, CONFIG.replace("[folders.invoices]", rules)).splitlines()
     assert problems == [
         "folders.invoices.validation.rules: EMPTY is always rejected",
         "folders.invoices.validation.rules: TOO_LARGE is not a rule about documents that can be changed here",
@@ -304,7 +290,7 @@ def test_every_fixed_rule_that_was_changed_is_named(tmp_path: Path) -> None:
 def test_folders_of_two_tables_may_not_overlap_either(tmp_path: Path, key: str, place: str) -> None:
     """One folder's results in another one's inbound, or an inbound among another one's results, are faults too."""
     places = {"inbound": "in2", "outbound": "out2", "rejected": "rejected2", "failed": "failed2", key: place}
-    text = MINIMAL + '[folders.contracts]\naccount = "main"\n'
+    text = CONFIG + '[folders.contracts]\naccount = "main"\n'
     text += "".join(f'{name} = "{path}"\n' for name, path in places.items())
     assert f"folders.contracts.{key}: " in _problems(tmp_path, text)
 
@@ -313,18 +299,18 @@ def test_a_link_does_not_hide_an_overlap(tmp_path: Path) -> None:
     """Two names of one folder are the same folder."""
     (tmp_path / "in").mkdir()
     (tmp_path / "out").symlink_to("in")
-    assert "folders.invoices.outbound: " in _problems(tmp_path, MINIMAL)
+    assert "folders.invoices.outbound: " in _problems(tmp_path, CONFIG)
 
 
 def test_results_may_share_a_folder(tmp_path: Path) -> None:
     """Rejected and failed documents in one place, and two folders with one outbound, are nobody's trouble."""
-    text = MINIMAL.replace('"failed"', '"rejected"').replace('"rejected"', '"unsealed"')
+    text = CONFIG.replace('"failed"', '"rejected"').replace('"rejected"', '"unsealed"')
     assert _load(tmp_path, text).folders["invoices"].failed == tmp_path / "unsealed"
 
 
 def test_a_home_that_is_not_there_is_a_path_like_any(tmp_path: Path) -> None:
     """A user nobody knows makes a path that does not exist, which the start will tell, and no crash here."""
-    loaded = _load(tmp_path, MINIMAL.replace('"in"', '"~nobody-of-that-name/in"'))
+    loaded = _load(tmp_path, CONFIG.replace('"in"', '"~nobody-of-that-name/in"'))
     assert loaded.folders["invoices"].inbound == tmp_path / "~nobody-of-that-name" / "in"
 
 

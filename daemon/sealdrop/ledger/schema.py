@@ -7,6 +7,8 @@ Rules:
 - Moments are whole microseconds since 1970 in UTC: exact, ordered, the same in every database.
 - What a claim reads is in partial indexes over the documents that wait, so that it does not grow with history.
 - A database knows its version. `MIGRATIONS` holds the step from each version to the next; a newer one is refused.
+
+(Long, because the tables and the steps that lead to them must agree, and are best read together.)
 """
 
 from collections.abc import Callable, Mapping
