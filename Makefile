@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format format-check lint types walls lock clean
+.PHONY: help demo test bench check format format-check lint types walls lock clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ demo: $(VENV)/ready  ## Seal sample PDFs on this machine, live (ARGS="--once --d
 
 test: $(VENV)/ready  ## Run the tests (ARGS is handed on to pytest)
 	@$(BIN)/pytest --numprocesses auto $(ARGS)
+
+bench: $(VENV)/ready  ## Measure speed and memory (ARGS="--quick --json FILE")
+	@$(BIN)/python tests/benchmarks $(ARGS)
 
 check: format-check lint types walls test  ## All that CI asks for
 

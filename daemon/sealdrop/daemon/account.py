@@ -29,6 +29,7 @@ from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine, Operation
+from sealdrop.daemon.pollpace import Pace
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
@@ -44,7 +45,6 @@ from sealdrop.visible.picture import UnusablePicture
 from sealdrop.visible.settle import picture_of, settle, texts_of
 
 CONTENT_TRIES = 10  # answers that say "done" without the sealed PDF before the document fails
-POLL_FRACTION = 0.25  # of the time a document has waited for its seal: how long until it is asked for again
 CALLS_EACH = 5  # that may be made for one document before the next one of a claim has its turn
 MIB = 1 << 20
 SignCalls = dict[DocumentId, "SignCall"]  # the documents for which sign was called
@@ -99,6 +99,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
+        self._pace = Pace(self._account.poll_first_s, self._account.poll_longest_s)
         self._sign_calls: SignCalls = {} if sign_calls is None else sign_calls
 
     # Submitting.
@@ -382,6 +383,9 @@ class AccountWorker:
         if seen.content_sha256 is not None:
             document = replace(document, sealed_size_bytes=seen.content_size_bytes, sealed_sha256=seen.content_sha256)
         standing = remote.judge(seen.status, archive_asked=document.archive)
+        if document.sign_called_at is not None:
+            learn = self._pace.there if standing.state is State.SEALED else self._pace.not_yet
+            learn((now - document.sign_called_at) / timedelta(seconds=1))
         if standing.state is State.SUBMITTED:
             self._settle_unsigned(before)
             return
@@ -523,7 +527,7 @@ class AccountWorker:
                 State.SEALING,
                 EventName.REMOTE_STATUS_CHANGED,
                 fields,
-                due_in_s=self._account.poll_first_s,
+                due_in_s=self._pace.first_s(),
                 remote=known,
                 request_id=status.request_id,
                 sign_called_at=document.sign_called_at or now,
@@ -534,7 +538,7 @@ class AccountWorker:
             # Where signing was asked for before it failed and was tried again, polling says whether it may be again.
             state = State.SUBMITTED if document.sign_called_at is None else State.SEALING
             return self._recorder.move(document, state, event, fields, remote=known, request_id=request_id)
-        return self._recorder.later(document, self._account.poll_first_s, remote=known)
+        return self._recorder.later(document, self._pace.first_s(), remote=known)
 
     def _turned_down(self, document: Document, refusal: Refused, operation: Operation) -> Step:
         """Return the step for a "no": it counts when the document is to blame, not the service (`refusals`)."""
@@ -551,11 +555,10 @@ class AccountWorker:
         return self._recorder.later(document, delay_s, error, **changes)
 
     def _poll_delay_s(self, document: Document) -> float:
-        """A share of the time already waited, so that quick seals are seen at once and slow ones cost little."""
+        """Return how long not to ask again, scattered so that what was sent together is not asked for together."""
         since: datetime = document.sign_called_at or document.updated_at
         waited_s = (self._clock.now() - since) / timedelta(seconds=1)
-        delay_s = min(max(waited_s * POLL_FRACTION, self._account.poll_first_s), self._account.poll_longest_s)
-        return delay_s * (0.9 + 0.2 * self._rng.random())
+        return self._pace.next_s(waited_s) * (0.9 + 0.2 * self._rng.random())
 
     def _seal(self, document: Document) -> Seal:
         return self._config.folders[document.folder].seal

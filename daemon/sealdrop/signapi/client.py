@@ -6,7 +6,7 @@ which. Changing calls are never repeated here: who calls again asks for the stat
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +20,8 @@ from sealdrop.errors import MalformedAnswer
 from sealdrop.model import ExternalId, RemoteStatus, RequestId, Sha256
 from sealdrop.signapi import content, policy, wire
 from sealdrop.signapi.policy import Call, Operation
-from sealdrop.signapi.transport import Answer, Body, Transport
+from sealdrop.signapi.transport import REST_LIMIT_BYTES, Answer, Body, Transport
 from sealdrop.signapi.wire import NewRequest, RequestStatus
-
-ANSWER_FRAME_BYTES = 64 << 20  # what an answer may be long beside its document: a search lists many requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class SignApi:
         self._transport = Transport(
             account,
             # Base64 makes 4/3 of a sealed PDF, line breaks a little more; twice leaves room for what sealing adds.
-            answer_limit_bytes=ANSWER_FRAME_BYTES + 2 * largest_document_bytes,
+            answer_limit_bytes=REST_LIMIT_BYTES + 2 * largest_document_bytes,
             clock=clock,
         )
 
@@ -153,18 +151,20 @@ class SignApi:
             raise ValueError("a status is asked for by an ID")
         call = self._to(Operation.STATUS, [subject])
         parameters = {"id": request_id or "", "externalId": external_id or ""}
-        answer = self._transport.exchange(call, "GET", self._paths.status, parameters)
-        if policy.says_unknown(answer.http_status, answer.error, self._unknown):
-            return StatusAnswer(None)
-        value = _accepted(answer)
-        with _naming(call):
-            status = wire.parse_status(value, self._archive_places, request_id=request_id, external_id=external_id)
-            if content_to is None:
+        with ExitStack() as held:
+            incoming = None if content_to is None else held.enter_context(content.Incoming(content_to))
+            write = None if incoming is None else incoming.write
+            answer = self._transport.exchange(call, "GET", self._paths.status, parameters, content_to=write)
+            if policy.says_unknown(answer.http_status, answer.error, self._unknown):
+                return StatusAnswer(None)
+            value = _accepted(answer)
+            with _naming(call):
+                status = wire.parse_status(value, self._archive_places, request_id=request_id, external_id=external_id)
+                if answer.content_fault is not None:
+                    raise MalformedAnswer(f"the answer: {answer.content_fault}")
+            if incoming is None or not answer.content_bytes:
                 return StatusAnswer(status)
-            sealed = wire.signed_content(value)
-        if sealed is None:
-            return StatusAnswer(status)
-        return StatusAnswer(status, *content.store(sealed, content_to))
+            return StatusAnswer(status, *incoming.keep())
 
     def search(self, status: RemoteStatus) -> tuple[RequestStatus, ...]:
         """Return the requests that the service lists for ``status``; other programs' may be among them.

@@ -1,7 +1,7 @@
 """Documents on their way between the spool and a message: the one place that knows how content is encoded.
 
-A create call's body is produced piece by piece while it is sent, so its documents are never whole in memory. A
-status answer's content still is.
+A create call's body is produced piece by piece while it is sent, and a status answer's content is written as it
+arrives: no document is ever whole in memory.
 """
 
 import base64
@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Self
 
 from sealdrop import durable
 from sealdrop.model import Sha256
@@ -57,14 +59,53 @@ class CreateBody:
         yield b"]"
 
 
-def store(content: bytes, path: Path) -> tuple[int, Sha256]:
-    """Make ``path`` hold ``content``, durably and at once; return its size and SHA-256.
+class Incoming:
+    """A sealed PDF that arrives piece by piece, for the file ``path``: replaced durably and as a whole, or not at all.
 
-    Raises:
-        OSError: it could not be written; ``path`` is as it was.
+    Use it as a context manager: what was not kept by its end is removed.
     """
-    durable.replace_file(path, content)
-    return len(content), Sha256(hashlib.sha256(content).hexdigest())
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._opened = ExitStack()
+        self._temporary: tuple[BinaryIO, Path] | None = None
+        self._digest = hashlib.sha256()
+        self._error: OSError | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._opened.close()
+
+    def write(self, content: bytes) -> None:
+        """Take the next piece. If it cannot be written, `keep` says so: the call itself went well."""
+        if self._error is not None:
+            return
+        try:
+            if self._temporary is None:
+                self._temporary = self._opened.enter_context(durable.temporary_file(self._path.parent, mode=0o600))
+            self._temporary[0].write(content)
+            self._digest.update(content)
+        except OSError as error:
+            self._error = error
+
+    def keep(self) -> tuple[int, Sha256]:
+        """Have ``path`` hold what was written, durably; return its size and SHA-256.
+
+        Raises:
+            OSError: it could not be written; ``path`` is as it was.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._temporary is None:
+            raise ValueError("nothing has arrived")
+        file, temporary = self._temporary
+        size_bytes = file.tell()
+        durable.flush(file)
+        temporary.replace(self._path)
+        durable.fsync_folder(self._path.parent)
+        return size_bytes, Sha256(self._digest.hexdigest())
 
 
 def _prepare(new: NewRequest) -> _Document:

@@ -7,7 +7,7 @@ password file.
 
 import re
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,10 +20,12 @@ from sealdrop.clock import Clock
 from sealdrop.config import Account
 from sealdrop.errors import ConfigurationError, MalformedAnswer, SealdropError
 from sealdrop.signapi import policy, tls, wire
+from sealdrop.signapi.arrival import Arrival
 from sealdrop.signapi.deadline import DeadlineBackend, Progress, call_within
 from sealdrop.signapi.strict_json import parse_json
 
 KEEP_ALIVE_S = 15.0  # well below the idle limits of common servers and load balancers: 60 s and more
+REST_LIMIT_BYTES = 16 << 20  # of an answer beside its content: some ten thousand statuses in a list
 _SUCCESS = frozenset(range(200, 300))
 _QUOTED_BYTES = re.compile(r"""(?:bytearray\()?b['"].*""", re.DOTALL)  # how h11 quotes a line that is none of HTTP's
 
@@ -41,13 +43,17 @@ NO_BODY = Body((), 0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. ``value`` is its JSON; None where an error's body holds none of the service's own.
+    """A whole answer.
 
+    ``value`` is its JSON, in which an empty text stands for content; None where an error's body holds none of the
+    service's own. ``content_bytes`` is how much content was handed on, and ``content_fault`` what is wrong with it.
     ``dated`` is what the service's clock said, to the second; None if the answer does not tell.
     """
 
     http_status: int
     value: JsonValue
+    content_bytes: int
+    content_fault: str | None
     error: wire.ServiceError | None
     fault: SealdropError | None
     dated: datetime | None = None
@@ -93,9 +99,18 @@ class Transport:
         self._client.close()
 
     def exchange(
-        self, call: policy.Call, method: str, path: str, parameters: Mapping[str, str], body: Body = NO_BODY
+        self,
+        call: policy.Call,
+        method: str,
+        path: str,
+        parameters: Mapping[str, str],
+        body: Body = NO_BODY,
+        *,
+        content_to: Callable[[bytes], None] | None = None,
     ) -> Answer:
         """Make one call and return its answer, whatever it says; ``fault`` is what the policy makes of that.
+
+        The content of an answer goes to ``content_to`` as it arrives, before anything is known of the answer.
 
         Raises:
             Retryable, AccountRefused, OutcomeUnknown: there is no answer; see `policy`.
@@ -113,12 +128,12 @@ class Transport:
                 response = self._client.send(request, stream=True)
                 self._note_server(response)
                 try:
-                    content = self._read(call, response)
+                    arrival = self._read(call, response, content_to)
                 finally:
                     response.close()
             except (httpx.HTTPError, OSError) as error:  # OSError: a document could not be read while it was sent
                 raise _broken_off(call, progress, error) from error
-        return self._judge(call, response, content)
+        return self._judge(call, response, arrival)
 
     def _note_server(self, response: httpx.Response) -> None:
         """Take note of how long the certificate is valid that the service showed on this connection."""
@@ -128,16 +143,20 @@ class Transport:
         if ends is not None:
             self.server_valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
 
-    def _read(self, call: policy.Call, response: httpx.Response) -> bytes:
-        content = bytearray()
+    def _read(self, call: policy.Call, response: httpx.Response, content_to: Callable[[bytes], None] | None) -> Arrival:
+        arrival = Arrival(content_to)
+        came_bytes = 0
         for piece in response.iter_raw():
-            content += piece
-            if len(content) > self._answer_limit_bytes:
+            came_bytes += len(piece)
+            if came_bytes > self._answer_limit_bytes:
                 raise MalformedAnswer(f"{call}: the answer is longer than {self._answer_limit_bytes} bytes")
-        return bytes(content)
+            arrival.take(piece)
+            if len(arrival.rest) > REST_LIMIT_BYTES:
+                raise MalformedAnswer(f"{call}: the answer has more than {REST_LIMIT_BYTES} bytes beside its content")
+        return arrival
 
-    def _judge(self, call: policy.Call, response: httpx.Response, content: bytes) -> Answer:
-        http_status = response.status_code
+    def _judge(self, call: policy.Call, response: httpx.Response, arrival: Arrival) -> Answer:
+        content, http_status = arrival.end(), response.status_code
         if policy.is_certificate_page(http_status, content):
             raise policy.certificate_refused(call, f"HTTP {http_status} from a proxy, about the client certificate")
         try:
@@ -151,8 +170,9 @@ class Transport:
                 raise MalformedAnswer(f"{call}: HTTP {http_status}: {fault}") from fault
             value, error = None, None  # an error page, by a proxy or a container: its status says it all
         wish_s = policy.retry_after_s(response.headers.get("Retry-After"), self._clock.now())
-        wanted = policy.answered(call, http_status, error, retry_after_s=wish_s)
-        return Answer(http_status, value, error, wanted, policy.http_date(response.headers.get("Date")))
+        judged = policy.answered(call, http_status, error, retry_after_s=wish_s)
+        dated = policy.http_date(response.headers.get("Date"))
+        return Answer(http_status, value, arrival.size_bytes, arrival.fault, error, judged, dated)
 
 
 class BoundedTransport(httpx.HTTPTransport):

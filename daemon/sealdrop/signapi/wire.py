@@ -60,7 +60,6 @@ _NUMBER_DIGITS = 3  # of a byte
 _MANY_TEXTS = 16  # that are joined without a separator
 _LONGEST_TEXT = 4_000  # of a field; no words of a service's are longer
 _LONGEST_NUMBERS = 64  # a list of more numbers is how some programs write bytes
-_BREAKS = str.maketrans("", "", "\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,29 +212,6 @@ def parse_statuses(
         )
         for index, entry in enumerate(answer)
     )
-
-
-def signed_content(answer: JsonValue) -> bytes | None:
-    """Return the sealed PDF that a status answer carries, or None.
-
-    Raises:
-        MalformedAnswer: ``signedContent`` is no base64, or what it holds is no PDF.
-    """
-    if not isinstance(answer, dict):
-        return None
-    encoded = _text(answer, "signedContent", "the answer")
-    if not encoded:
-        return None
-    joined = encoded.translate(_BREAKS)
-    try:
-        if len(joined) % 4:  # Python lets too much padding pass, and with it a part that was lost
-            raise ValueError("incomplete")
-        content = base64.b64decode(joined, validate=True)
-    except ValueError as error:
-        raise MalformedAnswer("the answer: signedContent is not base64") from error
-    if not content.startswith(b"%PDF-"):
-        raise MalformedAnswer("the answer: signedContent holds no PDF")
-    return content
 
 
 def _status(

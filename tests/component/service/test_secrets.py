@@ -188,10 +188,18 @@ class Wire:
         self._waiting: list[Response] | None = None
         exchange, status, describe = Transport.exchange, Api._status, Api._describe
 
-        def noted(own: Transport, call: Any, method: str, path: str, parameters: Any, body: Body = NO_BODY) -> Answer:  # noqa: ANN401
+        def noted(  # as the real one
+            own: Transport,
+            call: Any,  # noqa: ANN401
+            method: str,
+            path: str,
+            parameters: Any,  # noqa: ANN401
+            body: Body = NO_BODY,
+            **to: Any,  # noqa: ANN401
+        ) -> Answer:
             whole = b"".join(body.pieces)
             self.sent += f"{method} {path} {dict(parameters)} ".encode() + whole
-            return exchange(own, call, method, path, parameters, Body((whole,), len(whole)))
+            return exchange(own, call, method, path, parameters, Body((whole,), len(whole)), **to)
 
         async def answer(own: Api, call: Request) -> Response:
             identifier = call.query_params.get("id")

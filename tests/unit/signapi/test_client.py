@@ -28,6 +28,7 @@ from sealdrop.errors import (
 )
 from sealdrop.model import ArchiveId, ExternalId, RemoteStatus, RequestId, SealLevel, SealPlace, Stamp, StampLine
 from sealdrop.signapi import client as client_module
+from sealdrop.signapi import transport as transport_module
 from sealdrop.signapi.client import SignApi, StatusAnswer
 from sealdrop.signapi.wire import NewRequest
 from signapi_peer import Peer, Pki, Reply, reply, running
@@ -475,7 +476,7 @@ class TestPolicy:
 
     def test_an_endless_answer_is_cut_off(self, pki: Pki, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
         """No more of an answer is read than twice the largest document and its frame."""
-        monkeypatch.setattr(client_module, "ANSWER_FRAME_BYTES", 1000)
+        monkeypatch.setattr(client_module, "REST_LIMIT_BYTES", 1000)
 
         def endless(secured: ssl.SSLSocket) -> None:
             secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000000\r\n\r\n")
@@ -487,6 +488,15 @@ class TestPolicy:
             connect(pki.account(peer.port), largest_document_bytes=500) as api,
             pytest.raises(MalformedAnswer, match="longer than 2000 bytes"),
         ):
+            api.status(external_id=OURS)
+
+    def test_an_answer_that_is_long_beside_its_content_is_cut_off(
+        self, api: SignApi, peer: Peer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is no content has no claim to a document's room: it stays in memory."""
+        monkeypatch.setattr(transport_module, "REST_LIMIT_BYTES", 1000)
+        peer.replies = [reply(200, {**CREATED, "reason": "no " * 400})]
+        with pytest.raises(MalformedAnswer, match="more than 1000 bytes beside its content"):
             api.status(external_id=OURS)
 
     def test_an_unreadable_document_is_not_sent(self, api: SignApi, peer: Peer, document: NewRequest) -> None:

@@ -1,6 +1,7 @@
 """Documents in and out of messages."""
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from sealdrop.config import Seal
 from sealdrop.model import ExternalId
 from sealdrop.signapi import content
-from sealdrop.signapi.content import CreateBody
+from sealdrop.signapi.content import CreateBody, Incoming
 from sealdrop.signapi.wire import NewRequest
 
 
@@ -49,11 +50,22 @@ def test_a_document_that_grows_is_cut(tmp_path: Path) -> None:
     assert json.loads(b"".join(body))[0]["toSignContent"] == base64.b64encode(b"12345").decode()
 
 
-def test_store_replaces_as_a_whole(tmp_path: Path) -> None:
-    """The file holds the new content, readable to us alone, with nothing beside it."""
+def test_what_arrives_replaces_as_a_whole(tmp_path: Path) -> None:
+    """The file holds the new content once it is kept, readable to us alone, with nothing beside it."""
     path = tmp_path / "sealed.pdf"
     path.write_bytes(b"before")
-    assert content.store(b"after", path)[0] == 5
+    with Incoming(path) as incoming:
+        incoming.write(b"af")
+        incoming.write(b"ter")
+        assert path.read_bytes() == b"before"
+        assert incoming.keep() == (5, hashlib.sha256(b"after").hexdigest())
     assert path.read_bytes() == b"after"
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_not_kept_leaves_nothing(tmp_path: Path) -> None:
+    """An answer that turns out to be malformed leaves no file behind."""
+    with Incoming(tmp_path / "sealed.pdf") as incoming:
+        incoming.write(b"half")
+    assert list(tmp_path.iterdir()) == []

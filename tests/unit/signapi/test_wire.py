@@ -23,7 +23,6 @@ from sealdrop.signapi.wire import (
     parse_statuses,
     service_error,
     sign_body,
-    signed_content,
 )
 
 PLACES = ("archiveId", "archives[].archiveId")
@@ -233,45 +232,6 @@ def test_texts_are_cut_and_cleaned() -> None:
     assert clean("hash " + base64.encodebytes(b"x" * 400).decode() + " end") == "hash [...] end"
 
 
-class TestSignedContent:
-    """Base64 as services write it, and nothing that is no PDF."""
-
-    @given(st.binary(), st.data())
-    def test_breaks_at_any_place(self, tail: bytes, data: st.DataObject) -> None:
-        """Line breaks of either kind anywhere, and escaped slashes, change nothing."""
-        content = b"%PDF-" + tail
-        encoded = base64.b64encode(content).decode()
-        for place in sorted(data.draw(st.sets(st.integers(0, len(encoded)), max_size=8)), reverse=True):
-            encoded = encoded[:place] + data.draw(st.sampled_from(["\n", "\r\n"])) + encoded[place:]
-        body = json.dumps({"signedContent": encoded}).replace("/", "\\/")
-        assert signed_content(parse_json(body.encode())) == content
-
-    @pytest.mark.parametrize(
-        ("encoded", "message"),
-        [
-            ("JVBERi0", "the answer: signedContent is not base64"),
-            ("JVBERi0=JVBERi0=", "the answer: signedContent is not base64"),
-            ("JVBE Ri0=", "the answer: signedContent is not base64"),
-            ("JVBERi0\u00e9", "the answer: signedContent is not base64"),
-            ("_-__", "the answer: signedContent is not base64"),
-            ("====", "the answer: signedContent is not base64"),
-            ("PGh0bWw+", "the answer: signedContent holds no PDF"),
-            ("ICVQREYt", "the answer: signedContent holds no PDF"),
-            ("\n", "the answer: signedContent holds no PDF"),
-        ],
-    )
-    def test_malformed(self, encoded: str, message: str) -> None:
-        """Bad base64, and content that does not begin as a PDF, are named."""
-        with pytest.raises(MalformedAnswer) as caught:
-            signed_content({"signedContent": encoded})
-        assert str(caught.value) == message
-
-    @pytest.mark.parametrize("answer", [{}, {"signedContent": None}, {"signedContent": ""}, [], None])
-    def test_none(self, answer: JsonValue) -> None:
-        """No content is no fault."""
-        assert signed_content(answer) is None
-
-
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
@@ -315,7 +275,6 @@ def test_any_value_gives_a_status_or_our_error(value: JsonValue) -> None:
         return
     (parsed,) = answer  # type: ignore[misc]
     only_ours(lambda: service_error(parsed))
-    only_ours(lambda: signed_content(parsed))
     only_ours(lambda: parse_statuses(parsed, PLACES))
     status = only_ours(lambda: parse_status(parsed, PLACES))
     if status is not None:

@@ -21,6 +21,7 @@ from sealdrop.config import Seal
 from sealdrop.errors import MalformedAnswer
 from sealdrop.model import ArchiveId, ExternalId, RemoteStatus
 from sealdrop.signapi import content
+from sealdrop.signapi.arrival import Arrival
 from sealdrop.signapi.content import CreateBody
 from sealdrop.signapi.strict_json import DEPTH, parse_json
 from sealdrop.signapi.wire import (
@@ -34,7 +35,6 @@ from sealdrop.signapi.wire import (
     parse_status,
     parse_statuses,
     service_error,
-    signed_content,
 )
 
 PLACES = ("archiveId", "archives[].archiveId")
@@ -397,9 +397,10 @@ def pad_inside(encoded: str, data: st.DataObject) -> str:
 def test_broken_base64_gives_nothing(corrupt: Corruption, tail: bytes, data: st.DataObject) -> None:
     """Base64 that was damaged on its way is refused, not repaired, and the message holds nothing of it."""
     encoded = corrupt(base64.b64encode(b"%PDF-1.7 " + tail).decode(), data)
-    with pytest.raises(MalformedAnswer) as caught:
-        signed_content({"signedContent": encoded})
-    assert str(caught.value) in ("the answer: signedContent is not base64", "the answer: signedContent holds no PDF")
+    arrival = Arrival(lambda _: None)
+    arrival.take(json.dumps({"signedContent": encoded}).encode())
+    arrival.end()
+    assert arrival.fault in ("signedContent is not base64", "signedContent holds no PDF")
 
 
 @tried(60)

@@ -1,0 +1,99 @@
+"""The bare clients that sealdrop is compared with: they do the calls, and none of what sealdrop promises."""
+
+import base64
+import hashlib
+import json
+import subprocess
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
+
+import httpx
+
+from sealdrop.clock import SystemClock
+from sealdrop.config import Account
+from sealdrop.sandbox.pki import Pki
+from sealdrop.signapi.tls import client_context
+
+_numbers = count(1)
+
+
+def _document(content: bytes, level: str) -> dict[str, object]:
+    return {
+        "externalSignatureRequestId": f"bare-{next(_numbers)}",
+        "signatureOptions": {
+            "signatureType": level,
+            "digestAlgorithmName": "SHA256",
+            "signaturePackagingType": "ENVELOPED",
+            "documentType": "INLINE",
+        },
+        "enableArchive": True,
+        "hash": hashlib.sha1(content, usedforsecurity=False).hexdigest(),
+        "toSignContent": base64.b64encode(content).decode("ascii"),
+    }
+
+
+def threads(account: Account, contents: Sequence[bytes], number: int, level: str) -> float:
+    """Return the seconds that a client of httpx needs for ``number`` documents, over as many connections as sealdrop.
+
+    It only makes the three calls for each document: nothing is read from a disk, checked or written.
+    """
+    waiting: SimpleQueue[bytes] = SimpleQueue()
+    for index in range(number):
+        waiting.put(contents[index % len(contents)])
+    context = client_context(account, now=SystemClock().now())
+    limits = httpx.Limits(max_connections=account.connections, max_keepalive_connections=account.connections)
+    failures: list[BaseException] = []
+
+    def work(client: httpx.Client) -> None:
+        try:
+            while True:
+                content = waiting.get_nowait()
+                answers = client.post("/centralized/signatures", json=[_document(content, level)]).json()
+                request = answers[0]["signatureRequestId"]
+                client.post("/centralized/signatures/sign", params={"id": request, "mode": "ASYNC"}).json()
+                answer = client.get("/centralized/signatures/", params={"id": request}).json()
+                base64.b64decode(answer["signedContent"])
+        except Empty:
+            return
+        except BaseException as error:  # noqa: BLE001 - said below, in the thread that asked
+            failures.append(error)
+
+    with httpx.Client(base_url=account.base_url, verify=context, limits=limits, timeout=60, trust_env=False) as client:
+        workers = [Thread(target=work, args=(client,)) for _ in range(account.connections)]
+        began = time.monotonic()
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        took_s = time.monotonic() - began
+    if failures:
+        raise failures[0]
+    return took_s
+
+
+def loop(directory: Path, port: int, contents: Sequence[bytes], number: int, level: str) -> float:
+    """Return the seconds of a plain loop as users write it: one document after the other, three calls by curl."""
+    pki = Pki(directory / "pki")
+    passphrase = pki.passphrase_file.read_text().strip()
+    certificate = ["--cert-type", "P12", "--cert", f"{pki.client_file}:{passphrase}", "--cacert", str(pki.ca_file)]
+    base, body_path = f"https://localhost:{port}/centralized/signatures", directory / "body.json"
+
+    def curl(*arguments: str) -> object:
+        command = ["curl", "--silent", "--show-error", "--fail", *certificate, *arguments]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+
+    began = time.monotonic()
+    for index in range(number):
+        source = directory / "loop.pdf"
+        source.write_bytes(contents[index % len(contents)])
+        body_path.write_text(json.dumps([_document(source.read_bytes(), level)]))
+        created = curl("--header", "Content-Type: application/json", "--data-binary", f"@{body_path}", base)
+        request = created[0]["signatureRequestId"]  # type: ignore[index]
+        curl("--request", "POST", f"{base}/sign?id={request}&mode=ASYNC")
+        answer = curl(f"{base}/?id={request}")
+        (directory / "loop-sealed.pdf").write_bytes(base64.b64decode(answer["signedContent"]))  # type: ignore[index]
+    return time.monotonic() - began
