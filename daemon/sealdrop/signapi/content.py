@@ -60,7 +60,7 @@ class CreateBody:
 
 
 class Incoming:
-    """A sealed PDF that arrives piece by piece, for the file ``path``: replaced durably and as a whole, or not at all.
+    """A sealed PDF that arrives piece by piece, for the file ``path``: replaced as a whole, or not at all.
 
     Use it as a context manager: what was not kept by its end is removed.
     """
@@ -91,7 +91,9 @@ class Incoming:
             self._error = error
 
     def keep(self) -> tuple[int, Sha256]:
-        """Have ``path`` hold what was written, durably; return its size and SHA-256.
+        """Have ``path`` hold what was written, flushed; return its size and SHA-256.
+
+        The name is durable once its folder is flushed, too. Whoever names it anew first flushes once for both.
 
         Raises:
             OSError: it could not be written; ``path`` is as it was.
@@ -104,7 +106,6 @@ class Incoming:
         size_bytes = file.tell()
         durable.flush(file)
         temporary.replace(self._path)
-        durable.fsync_folder(self._path.parent)
         return size_bytes, Sha256(self._digest.hexdigest())
 
 
