@@ -201,9 +201,7 @@ class Stage:
             if closed_s > 0:
                 due_s.append(closed_s)
                 continue
-            claimed = self.ledger.claim(
-                *duty.states, now=self.clock.now(), limit=self.line.share(duty.limit, *duty.needs), lease_s=LEASE_S
-            )
+            claimed = self.ledger.claim(*duty.states, now=self.clock.now(), limit=duty.limit(), lease_s=LEASE_S)
             if claimed.documents:
                 duty.work(claimed.documents)
                 return 0.0

@@ -133,7 +133,7 @@ class Account(Table):
     connect_timeout_s: Seconds = 10.0
     read_timeout_s: Seconds = 60.0
     call_timeout_s: Seconds = 120.0
-    connections: int = Field(default=4, ge=1, le=64)
+    connections: int = Field(default=8, ge=1, le=64)
     batch_documents: int = Field(default=16, ge=1, le=500)
     batch_mib: float = Field(default=32.0, gt=0, le=1024)
     poll_first_s: Seconds = 1.0

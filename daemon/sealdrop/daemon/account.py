@@ -28,11 +28,12 @@ from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
+from sealdrop.daemon.hand import Hand, Outcome
 from sealdrop.daemon.line import AccountLine, Operation
 from sealdrop.daemon.pollpace import Pace
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
-from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable
+from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
 from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, Stamp, State
@@ -222,14 +223,13 @@ class AccountWorker:
         self._recorder.commit(steps)
         return ready
 
-    def _settle_refused_creation(self, document: Document, refusal: Refused) -> None:
+    def _settle_refused_creation(self, document: Document, refusal: Refused) -> Step:
         """The service will not have this one: believe it only if it does not know the document when asked."""
         found = self.line.call(outward.find, self._api, self._sent_as(document))
         if found is None:
-            self._recorder.commit([self._turned_down(document, refusal, Operation.CREATE)])
-        else:
-            self.line.taken(Operation.CREATE, document.id)
-            self._recorder.commit([self._advance(document, found)])
+            return self._turned_down(document, refusal, Operation.CREATE)
+        self.line.taken(Operation.CREATE, document.id)
+        return self._advance(document, found)
 
     def _submission(self, document: Document) -> outward.Submission:
         """Return what is sent for a document.
@@ -251,27 +251,28 @@ class AccountWorker:
             raise ValueError(f"document {document.id} has no identifier to be submitted under")
         return document.external_id
 
-    def _reconcile(self, document: Document) -> None:
+    def _reconcile(self, document: Document) -> Step | None:
+        """Return the step for what the service knows of a document; None if it is made already."""
         found = self._found(document)
         # What was seen sealed once is never sent again, whatever the service has forgotten or thrown away since.
         was_sealed = any(step.status in SEALED for step in document.remote.steps)
         is_newest = document.external_id == self._identifier(document)
         if found is not None and (was_sealed or is_newest or found.status not in NEVER_SEALED):
-            self._recorder.commit([self._advance(document, found)])
-        elif was_sealed:
+            return self._advance(document, found)
+        if was_sealed:
             detail = "the service sealed it before, and now knows nothing of it; it is not sealed a second time"
-            missing = Reason.SEALED_CONTENT_MISSING
-            self._recorder.commit([self._recorder.give_up(document, State.FAILED, missing, detail)])
-        elif self._is_unmeasured(document):
+            return self._recorder.give_up(document, State.FAILED, Reason.SEALED_CONTENT_MISSING, detail)
+        if self._is_unmeasured(document):
             # An invisible seal is not what its folder wants. Nothing was sealed: dropped again, it is validated anew.
             detail = "nobody has measured its page for a visible seal (an older sealdrop took it); drop it again"
-            self._recorder.commit([self._recorder.give_up(document, State.FAILED, Reason.SEAL_FAILED, detail)])
-        elif (until := self._gate.shut_until(document)) is not None:
-            self._recorder.commit([self._gate.wait(document, until)])
-        elif is_newest:
+            return self._recorder.give_up(document, State.FAILED, Reason.SEAL_FAILED, detail)
+        if (until := self._gate.shut_until(document)) is not None:
+            return self._gate.wait(document, until)
+        if is_newest:
             self._create(self._recorder.commit([self._intend(document)]))
         else:
             self._reconcile_anew(document)
+        return None
 
     def _found(self, document: Document) -> RequestStatus | None:
         """Return what the service knows under our identifier; where that is not the request we know, what of that."""
@@ -346,15 +347,14 @@ class AccountWorker:
                 steps.append(replace(self._advance(accepted, status), before=document))
         self._recorder.commit(steps)
 
-    def _settle_refused_seal(self, document: Document, refusal: Refused) -> None:
+    def _settle_refused_seal(self, document: Document, refusal: Refused) -> Step | None:
         """The service will not sign this one: believe it only if it does not say otherwise when asked."""
         seen = self._poll(document)
         unsigned = seen is None or seen.status.status is RemoteStatus.SIGN_CREATED
         if unsigned and not document.sign_accepted:
-            self._recorder.commit([self._turned_down(document, refusal, Operation.SIGN)])
-        else:
-            self.line.taken(Operation.SIGN, document.id)
-            self._settle(document, seen)
+            return self._turned_down(document, refusal, Operation.SIGN)
+        self.line.taken(Operation.SIGN, document.id)
+        return self._settle(document, seen)
 
     # Polling.
 
@@ -367,11 +367,10 @@ class AccountWorker:
             raise ValueError(f"document {document.id} has no request to ask about")
         return self.line.call(remote.poll, self._api, document.request_id, self._spool, document.id)
 
-    def _settle(self, document: Document, seen: remote.Seen | None) -> None:
-        """Record what an answer about a request means for its document."""
+    def _settle(self, document: Document, seen: remote.Seen | None) -> Step | None:
+        """Return the step for an answer about a request; None if it is made already."""
         if seen is None and document.duplicate_of is not None:
-            self._recorder.commit([self._without_earlier_seal(document, document.duplicate_of)])
-            return
+            return self._without_earlier_seal(document, document.duplicate_of)
         if seen is None:
             raise Retryable(f"the service does not know its own request {document.request_id}")
         named = seen.status.external_id
@@ -387,8 +386,7 @@ class AccountWorker:
             learn = self._pace.there if standing.state is State.SEALED else self._pace.not_yet
             learn((now - document.sign_called_at) / timedelta(seconds=1))
         if standing.state is State.SUBMITTED:
-            self._settle_unsigned(before)
-            return
+            return self._settle_unsigned(before)
         if standing.state in (State.SEALED, State.FAILED):
             step = self._finished(document, standing)
         elif document.remote.steps == before.remote.steps:
@@ -399,27 +397,25 @@ class AccountWorker:
             state = State.ARCHIVING if document.state is State.ARCHIVING else standing.state
             event, delay_s = EventName.REMOTE_STATUS_CHANGED, self._poll_delay_s(document)
             step = self._recorder.move(document, state, event, fields, due_in_s=delay_s)
-        self._recorder.commit([replace(step, before=before)])
+        return replace(step, before=before)
 
-    def _settle_unsigned(self, document: Document) -> None:
+    def _settle_unsigned(self, document: Document) -> Step | None:
         """``SIGN_CREATED``: call sign if no call was answered and none can be under way; else wait, and say why."""
         if document.duplicate_of is not None:
             # Whoever was dropped first had it signed: what was seen then is not known of this one.
-            self._recorder.commit([self._without_earlier_seal(document, document.duplicate_of)])
-            return
+            return self._without_earlier_seal(document, document.duplicate_of)
         further = [step.status for step in document.remote.steps if step.status is not RemoteStatus.SIGN_CREATED]
         if further:
             raise Retryable(f"the service said {further[-1]} before, and now {RemoteStatus.SIGN_CREATED} again")
         waited_s = self._since_sign_call_s(document)
         if waited_s is None:
-            self._sign_again(document)
-        elif (remaining_s := self._sign_again_after_s(document) - waited_s) > 0:
+            return self._sign_again(document)
+        if (remaining_s := self._sign_again_after_s(document) - waited_s) > 0:
             delay_s = min(self._poll_delay_s(document), max(remaining_s, self._account.poll_first_s))
-            self._recorder.commit([self._recorder.later(document, delay_s)])
-        elif document.sign_accepted:
+            return self._recorder.later(document, delay_s)
+        if document.sign_accepted:
             raise Retryable(f"asked for its seal {waited_s:.0f} s ago, which the service accepted and has not begun")
-        else:
-            self._sign_again(document)
+        return self._sign_again(document)
 
     def _without_earlier_seal(self, document: Document, earlier: Earlier) -> Step:
         """Return the step for a duplicate whose seal cannot be had: it is asked for again, and never signed for."""
@@ -428,14 +424,13 @@ class AccountWorker:
             return self._again(document, Retryable(gone), refusals=document.refusals + 1)
         return self._recorder.give_up(document, State.FAILED, Reason.SEALED_CONTENT_MISSING, gone)
 
-    def _sign_again(self, document: Document) -> None:
+    def _sign_again(self, document: Document) -> Step | None:
         closed_s = self.line.closed_s(Operation.SIGN)
         if closed_s > 0:
             # Many may wait like this, and each look costs a call.
-            closed_s = max(closed_s, self._account.retry_longest_s / 2)
-            self._recorder.commit([self._after_closed(document, closed_s)])
-        else:
-            self._sign(self._recorder.commit([self._intend_seal(document)]))
+            return self._after_closed(document, max(closed_s, self._account.retry_longest_s / 2))
+        self._sign(self._recorder.commit([self._intend_seal(document)]))
+        return None
 
     def _since_sign_call_s(self, document: Document) -> float | None:
         called_at = document.sign_called_at
@@ -488,22 +483,46 @@ class AccountWorker:
 
     # What all of them share.
 
-    def _each(self, documents: Sequence[Document], stage: Callable[[Document], None], *operations: Operation) -> None:
-        """Run ``stage``, which needs ``operations``, on one document after the other: trouble with one is its own."""
+    def _each(
+        self, documents: Sequence[Document], stage: Callable[[Document], Step | None], *operations: Operation
+    ) -> None:
+        """Run ``stage``, which needs ``operations``, on one document after the other: trouble with one is its own.
+
+        It returns the step to record, or None if it has seen to that itself.
+        """
+        hand = Hand(self._record, self._clock)
         for document in documents:
-            if self._runs_late(document):
-                self._recorder.commit([self._recorder.later(document, 0.0)])
-                continue
-            closed_s = self.line.closed_s(*operations)
-            if closed_s > 0:
-                self._recorder.commit([self._after_closed(document, closed_s)])
-                continue
-            try:
-                stage(document)
-            except Fatal:
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next one waiting
-                self._recorder.commit([self._again(document, error)])
+            hand.begin(document)
+            step = self._attempt(document, stage, *operations)
+            if step is not None:
+                hand.take(document, step)
+        hand.empty()
+
+    def _attempt(
+        self, document: Document, stage: Callable[[Document], Step | None], *operations: Operation
+    ) -> Step | None:
+        if self._runs_late(document):
+            return self._recorder.later(document, 0.0)
+        closed_s = self.line.closed_s(*operations)
+        if closed_s > 0:
+            return self._after_closed(document, closed_s)
+        try:
+            return stage(document)
+        except Fatal:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next one waiting
+            return self._again(document, error)
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        """Record the steps; what cannot be written down is that document's trouble alone."""
+        try:
+            self._recorder.commit([step for _, step in outcomes])
+        except Unrecordable as error:
+            if len(outcomes) > 1:
+                for outcome in outcomes:
+                    self._record([outcome])
+            else:
+                self._recorder.commit([self._again(outcomes[0][0], error)])
 
     def _after_closed(self, document: Document, closed_s: float) -> Step:
         """Return the step that has a document wait for a breaker: nothing was tried, so nothing is counted."""

@@ -12,6 +12,8 @@ is in, writes down what became of it, and ends. Nothing waits for it but what mu
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from sealdrop.daemon.account import AccountWorker
@@ -23,7 +25,7 @@ from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.means import Means
 from sealdrop.daemon.outlet import Outlet
 from sealdrop.daemon.progress import Progress
-from sealdrop.daemon.pump import Pump
+from sealdrop.daemon.pump import Pump, Team
 from sealdrop.daemon.recorder import one_line
 from sealdrop.daemon.retention import Retention
 from sealdrop.daemon.room import Room
@@ -48,6 +50,24 @@ OUTLETS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Which documents a team takes: those of the states, and of the account, folder and kind, if one is given."""
+
+    states: tuple[State, ...]
+    account: str | None
+    folder: str | None
+    suspect: bool | None
+
+    def includes(self, document: Document) -> bool:
+        return (
+            document.state in self.states
+            and self.account in (None, document.account)
+            and self.folder in (None, document.folder)
+            and self.suspect in (None, document.suspect)
+        )
+
+
 class Crew:
     """The workers of one configuration. Used once: `start`, then `stop` and `join`.
 
@@ -65,7 +85,7 @@ class Crew:
         self._calls: list[Progress] = []
         self._is_stopped = False
         self._pumps: list[Pump] = []
-        self._waiting_for: dict[State, list[tuple[Pump, str | None, str | None, bool | None]]] = {}
+        self._teams: dict[_Work, Team] = {}
         self.inbound: list[InboundWorker] = []
         self.lines: list[AccountLine] = []
         self._room = Room(self.config.service.state_dir, self.config.service.min_free_mib, lasting.troubles)
@@ -105,13 +125,14 @@ class Crew:
 
     def calling(self) -> set[str]:
         """Return the names of the accounts that have workers which have not ended."""
-        workers = [worker for workers in self._waiting_for.values() for worker in workers]
-        return {account for pump, account, *_ in workers if account is not None and not pump.join(0.0)}
+        return {work.account for work, team in self._teams.items() if work.account is not None and team.is_working}
 
     def writes(self, folder: str, states: Sequence[State]) -> bool:
         """Return whether a worker that writes the folder's documents of one of these states has not ended."""
-        workers = (each for state in states for each in self._waiting_for.get(state, ()))
-        return any(for_folder == folder and not pump.join(0.0) for pump, _, for_folder, _ in workers)
+        writers = (
+            team for work, team in self._teams.items() if work.folder == folder and set(states) & set(work.states)
+        )
+        return any(team.is_working for team in writers)
 
     def progress(self) -> list[Progress]:
         """Return what all workers, and all that is called by the clock, are at."""
@@ -125,15 +146,18 @@ class Crew:
 
     def wake_all(self, state: State) -> None:
         """Wake all workers of a state."""
-        for pump, *_ in self._waiting_for[state]:
-            pump.wake()
+        for work, team in self._teams.items():
+            if state in work.states:
+                team.wake()
 
     def wake_next(self, document: Document) -> None:
-        """Wake the workers of the state that a document has reached."""
-        for pump, account, folder, suspect in self._waiting_for.get(document.state, ()):
-            takes = account in (None, document.account) and folder in (None, document.folder)
-            if takes and suspect in (None, document.suspect):
-                pump.wake()
+        """Have somebody look for a document that has reached its state, when it is due."""
+        if document.due_at is None:
+            return
+        in_s = max((document.due_at - self._lasting.clock.now()) / timedelta(seconds=1), 0.0)
+        for work, team in self._teams.items():
+            if work.includes(document):
+                team.wake(in_s)
 
     def _sign_of_life(self) -> None:
         self._beat.expect("the schedule's next sign of life", BEAT_S)
@@ -277,7 +301,7 @@ class Crew:
                 duty.work,
                 *duty.states,
                 account=name,
-                limit=partial(line.share, duty.limit, *duty.needs),
+                limit=duty.limit,
                 lease_s=lease_s(account),
                 closed_s=partial(line.closed_s, *duty.needs),
             )
@@ -348,6 +372,7 @@ class Crew:
                 *states, now=now, limit=limit(), lease_s=lease_s, account=account, folder=folder, suspect=suspect
             )
 
+        team = self._teams.setdefault(_Work(states, account, folder, suspect), Team())
         pump = Pump(
             name,
             claim=claim,
@@ -357,7 +382,7 @@ class Crew:
             log=lasting.log,
             on_fatal=lasting.broken,
             closed_s=closed_s,
+            call_help=team.call_help,
         )
         self._pumps.append(pump)
-        for state in states:
-            self._waiting_for.setdefault(state, []).append((pump, account, folder, suspect))
+        team.pumps.append(pump)

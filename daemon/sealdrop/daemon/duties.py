@@ -2,26 +2,28 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sealdrop.config import Account
 from sealdrop.daemon.account import CALLS_EACH, AccountWorker
 from sealdrop.daemon.line import Operation
 from sealdrop.model import Document, State
 
-POLLERS = 2  # threads that poll one account
-CLAIM = 4  # documents that a worker takes at a time and works on one by one
+CLAIM = 16  # documents at most that a worker takes at a time and works on one by one
+CALLED_SLOWLY = 4  # of them have a lease's time if each call takes as long as it may
+ELSEWHERE = 2  # connections that polling leaves to other calls
 LEASE_SLACK_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """The work of one thread; ``needs`` are the operations without which nothing is claimed."""
+    """The work of one thread; ``needs`` are the operations without which it claims nothing, ``limit`` says how much."""
 
     name: str
     work: Callable[[Sequence[Document]], None]
     states: tuple[State, ...]
     needs: tuple[Operation, ...]
-    limit: int
+    limit: Callable[[], int]
 
 
 def duties(worker: AccountWorker, account: Account) -> list[Duty]:
@@ -30,14 +32,25 @@ def duties(worker: AccountWorker, account: Account) -> list[Duty]:
     Whoever reconciles may have to send as well: while nothing can be created, nobody is asked about what would only
     be sent anew. That includes the few whose creation was applied unseen; they wait for the next try with the others.
     """
-    name, batch = worker.line.name, account.batch_documents
+    line = worker.line
+    name, batch = line.name, account.batch_documents
     asking, creating, signing = (Operation.STATUS,), (Operation.CREATE,), (Operation.SIGN,)
-    polled = (State.SEALING, State.ARCHIVING)
+    polled, reconciling = (State.SEALING, State.ARCHIVING), asking + creating
+    poll_limit = partial(line.share_in_turn, CLAIM, *asking)
     return [
-        Duty(f"submit {name}", worker.submit, (State.VALIDATED,), creating, batch),
-        Duty(f"reconcile {name}", worker.reconcile, (State.SUBMITTING,), asking + creating, CLAIM),
-        Duty(f"sign {name}", worker.sign, (State.SUBMITTED,), signing, batch),
-        *(Duty(f"poll {name} {number}", worker.poll, polled, asking, CLAIM) for number in range(POLLERS)),
+        Duty(f"submit {name}", worker.submit, (State.VALIDATED,), creating, partial(line.share, batch, *creating)),
+        Duty(
+            f"reconcile {name}",
+            worker.reconcile,
+            (State.SUBMITTING,),
+            reconciling,
+            partial(line.share_in_turn, CLAIM, *reconciling),
+        ),
+        Duty(f"sign {name}", worker.sign, (State.SUBMITTED,), signing, partial(line.share, batch, *signing)),
+        *(
+            Duty(f"poll {name} {number}", worker.poll, polled, asking, poll_limit)
+            for number in range(max(account.connections - ELSEWHERE, 1))
+        ),
     ]
 
 
@@ -47,4 +60,4 @@ def lease_s(account: Account) -> float:
     It outlasts what a worker honestly needs for one document, and mostly for all of a claim; a worker that sees the
     end of a lease come gives the document back instead.
     """
-    return account.call_timeout_s * CALLS_EACH * CLAIM + LEASE_SLACK_S
+    return account.call_timeout_s * CALLS_EACH * CALLED_SLOWLY + LEASE_SLACK_S

@@ -28,6 +28,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PROBED_S = 1.0  # until somebody looks again whether the call that tries a broken operation has ended
+TURN_S = 0.25  # that the documents of one claim wait for each other's status calls
+LEARNED_FROM = 4  # status calls, about: how long the next one takes
 REFUSED_LONGEST_S = 10.0  # between two tries of an operation that answers, but with a no to every document
 
 
@@ -71,6 +73,7 @@ class AccountLine:
         self._troubles = troubles
         self._rng = rng
         self._lock = threading.Lock()
+        self._status_took_s = 0.0  # a moving average
         breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
         self._breakers = dict.fromkeys(Operation, breaker)
         self._refusals = {
@@ -98,6 +101,15 @@ class AccountLine:
         """
         with self._lock:
             return 1 if any(self._breakers[operation].is_open for operation in operations) else limit
+
+    def share_in_turn(self, limit: int, *operations: Operation) -> int:
+        """As `share`, for documents that are worked on one after the other, each with a status call of its own.
+
+        While the service takes its time, one worker's claim must not wait in line where others have nothing to do.
+        """
+        with self._lock:
+            in_time = int(TURN_S / self._status_took_s) if self._status_took_s * limit > TURN_S else limit
+        return self.share(max(in_time, 1), *operations)
 
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function``, which asks for a status, returns; let the breaker know how it went.
@@ -149,7 +161,11 @@ class AccountLine:
                 self._breakers[operation] = self._breakers[operation].withdrew()
             raise
         finally:
-            self._on_call(self.name, operation, outcome, self._clock.monotonic() - began)
+            took_s = self._clock.monotonic() - began
+            if operation is Operation.STATUS:
+                with self._lock:
+                    self._status_took_s += (took_s - self._status_took_s) / LEARNED_FROM
+            self._on_call(self.name, operation, outcome, took_s)
         self._succeeded(operation, documents)
         return result
 

@@ -38,10 +38,10 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """What a thread is at, since when (monotonic), with how much CPU time spent before; all in seconds.
+    """What a thread is at, since when (monotonic), in seconds.
 
-    ``end_s`` is how long it may take, None for a file system of somebody else's; ``tell`` is called if that does not
-    answer, with a text that says so.
+    ``end_s`` is how long it may take, None for a file system of somebody else's: then ``spent_s`` is the CPU time that
+    was spent before, and ``tell`` is called if that does not answer, with a text that says so.
     """
 
     what: str
@@ -115,7 +115,8 @@ class Progress:
             self.step()
 
     def _begin(self, what: str, end_s: float | None, tell: Callable[[str], None] | None) -> None:
-        self._doing = Doing(what, self._clock.monotonic(), self._spent_s(), end_s, tell)
+        spent_s = self._spent_s() if end_s is None else 0.0  # only there it decides anything, and to ask costs a call
+        self._doing = Doing(what, self._clock.monotonic(), spent_s, end_s, tell)
 
     def judged(self) -> tuple[Verdict, Doing | None]:
         """Return how the worker is now, and what it is at; None if it has not begun or has ended as it should."""

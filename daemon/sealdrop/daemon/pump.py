@@ -1,9 +1,12 @@
 """The loop that every worker runs: claim what is due, work on it, wait until more is due.
 
 Waiting documents hold no thread: they are ledger rows with a due time. A pump sleeps until the next one is due, or
-until somebody wakes it because a document has reached its state.
+until somebody wakes it because a document has reached its state. To look costs a query, so nobody is woken for what
+another one will take: of several pumps that do the same work (a `Team`) one is woken, and that one calls another if
+it finds more than it can take.
 """
 
+import math
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -29,6 +32,7 @@ class Pump:
     anything else is claimed: a document whose outcome could not be written down (a full disk) need not wait until its
     lease ends.
     ``closed_s`` says for how many seconds nothing may be claimed (what the work needs is out of reach), 0 if it may.
+    ``call_help`` is called when more is due than was claimed.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Pump:
         log: Log,
         on_fatal: Callable[[BaseException], None],
         closed_s: Callable[[], float] = lambda: 0.0,
+        call_help: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.progress = Progress(name, clock)
@@ -53,8 +58,11 @@ class Pump:
         self._log = log
         self._on_fatal = on_fatal
         self._closed_s = closed_s
-        self._wake = threading.Event()
+        self._call_help = call_help
+        self._sleep = threading.Condition()
+        self._look_at = 0.0  # monotonic; under the condition's lock
         self._stopping = threading.Event()
+        self.is_asleep = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -66,14 +74,19 @@ class Pump:
         """What was claimed, and neither worked on to its end nor given back. To be asked once the thread has ended."""
         return self._unsettled
 
-    def wake(self) -> None:
-        """Say that something may be due."""
-        self._wake.set()
+    def wake(self, in_s: float = 0.0) -> None:
+        """Say that something may be due in so many seconds."""
+        with self._sleep:
+            look_at = self._clock.monotonic() + in_s
+            if look_at < self._look_at:
+                self._look_at = look_at
+                self._sleep.notify()
 
     def stop(self) -> None:
         """Claim nothing any more; what is being worked on is finished."""
         self._stopping.set()
-        self._wake.set()
+        with self._sleep:
+            self._sleep.notify()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the thread has ended; return whether it has."""
@@ -90,12 +103,22 @@ class Pump:
 
     def _work_until_stopped(self) -> None:
         while not self._stopping.is_set():
-            self._wake.clear()
+            with self._sleep:
+                self._look_at = math.inf
             self.progress.step()
             sleep_s = self.turn()
-            if sleep_s > 0 and not self._stopping.is_set():
-                with self.progress.waiting("more to do", sleep_s):
-                    self._wake.wait(sleep_s)
+            if sleep_s > 0:
+                self._sleep_for(sleep_s)
+
+    def _sleep_for(self, sleep_s: float) -> None:
+        """Sleep so long, or until an earlier moment for which somebody wakes this pump, be it by now."""
+        with self.progress.waiting("more to do", sleep_s), self._sleep:
+            self._look_at = min(self._look_at, self._clock.monotonic() + sleep_s)
+            self.is_asleep = True
+            while not self._stopping.is_set() and (left_s := self._look_at - self._clock.monotonic()) > 0:
+                if not self._sleep.wait(left_s):
+                    break
+            self.is_asleep = False
 
     def turn(self) -> float:
         """Do one round; return for how many seconds there is nothing more to do, unless somebody wakes the pump.
@@ -125,6 +148,8 @@ class Pump:
             self._unsettled = ()
         claimed = self._claim()
         if claimed.documents:
+            if claimed.next_due_at is not None and claimed.next_due_at <= self._clock.now():
+                self._call_help()
             self._unsettled = claimed.documents
             self._work(claimed.documents)
             self._unsettled = ()
@@ -132,3 +157,28 @@ class Pump:
         if claimed.next_due_at is None:
             return LONGEST_SLEEP_S
         return max((claimed.next_due_at - self._clock.now()) / timedelta(seconds=1), 0.001)
+
+
+class Team:
+    """Pumps that do the same work: whatever is due, any of them will do. ``pumps`` are added before they start."""
+
+    def __init__(self) -> None:
+        self.pumps: list[Pump] = []
+
+    def wake(self, in_s: float = 0.0) -> None:
+        """Have one that sleeps look in so many seconds; where none does, each looks once it is done."""
+        asleep = next((pump for pump in self.pumps if pump.is_asleep), None)
+        for pump in self.pumps if asleep is None else (asleep,):
+            pump.wake(in_s)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether not all of them have ended."""
+        return not all(pump.join(0.0) for pump in self.pumps)
+
+    def call_help(self) -> None:
+        """Wake one that sleeps, if there is one."""
+        for pump in self.pumps:
+            if pump.is_asleep:
+                pump.wake()
+                return

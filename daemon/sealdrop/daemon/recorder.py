@@ -214,9 +214,14 @@ def one_line(error: BaseException) -> str:
 
 
 class TrailWriter:
-    """Copies committed audit records into the audit files, in a thread of its own."""
+    """Copies committed audit records into the audit files, in a thread of its own.
+
+    It lets them gather for an instant: to copy a hundred at once costs little more than to copy one. Until then they
+    stand in the ledger, which is as durable as the files are.
+    """
 
     BATCH = 500
+    GATHER_S = 0.1
     RETRY_S = 10.0
     LONGEST_SLEEP_S = 60.0
 
@@ -229,7 +234,7 @@ class TrailWriter:
         self._log = log
         self._on_fatal = on_fatal
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
 
     def start(self) -> None:
@@ -242,7 +247,7 @@ class TrailWriter:
 
     def stop(self, timeout_s: float) -> None:
         """Copy what is committed by now, and end."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -258,6 +263,8 @@ class TrailWriter:
             self._trail.append(records)
             self._ledger.audit_written(records[-1])
             progress.step()
+            if len(records) < self.BATCH:
+                return
 
     def _run(self) -> None:
         with self.progress.attended():
@@ -265,7 +272,7 @@ class TrailWriter:
 
     def _copy_until_stopped(self) -> None:
         while True:
-            stopping = self._stopping
+            stopping = self._stopping.is_set()
             self._wake.clear()
             try:
                 self.flush()
@@ -280,6 +287,7 @@ class TrailWriter:
             if stopping:
                 return
             self._sleep(self.LONGEST_SLEEP_S)
+            self._stopping.wait(self.GATHER_S)
 
     def _sleep(self, longest_s: float) -> None:
         with self.progress.waiting("more records", longest_s):

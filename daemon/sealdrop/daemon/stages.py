@@ -14,6 +14,7 @@ from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
+from sealdrop.daemon.hand import Hand, Outcome
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
 from sealdrop.daemon.progress import waiting
@@ -89,10 +90,12 @@ class LocalStages:
 
     def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
         """Run ``stage`` on one document after the other: trouble with one is its own."""
+        hand = Hand(self._settle, self.clock)
         for document in documents:
+            hand.begin(document)
             if document.due_at is None or self.clock.now() + LONGEST > document.due_at:
                 # The lease could end under our hands: somebody takes it up anew.
-                self.recorder.commit([self.recorder.later(document, 0.0)])
+                hand.take(document, self.recorder.later(document, 0.0))
                 continue
             try:
                 step = stage(document)
@@ -105,16 +108,24 @@ class LocalStages:
             except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
                 delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
                 step = self.recorder.later(document, delay_s, error)
-            for stored in self._commit(document, step):
-                if stored.due_at is None:
-                    # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
-                    self.spool.remove(stored.id)
+            hand.take(document, step)
+        hand.empty()
 
-    def _commit(self, document: Document, step: Step) -> list[Document]:
-        """Record the step; if what was found cannot be written down, that itself is what is wrong with the document."""
+    def _settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Record outcomes, and clear away what nobody needs any more."""
+        for stored in self._commit(outcomes):
+            if stored.due_at is None:
+                # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
+                self.spool.remove(stored.id)
+
+    def _commit(self, outcomes: Sequence[Outcome]) -> list[Document]:
+        """Record the steps; if what was found cannot be written down, that itself is what is wrong with a document."""
         try:
-            return self.recorder.commit([step])
+            return self.recorder.commit([step for _, step in outcomes])
         except Unrecordable as error:
+            if len(outcomes) > 1:
+                return [stored for outcome in outcomes for stored in self._commit([outcome])]
+            ((document, step),) = outcomes
             if document.state is State.RECEIVED:
                 step = self.recorder.give_up(document, State.REJECTED, Reason.UNREADABLE, UNSPEAKABLE)
             elif document.state is State.SEALED:

@@ -251,7 +251,7 @@ class Scene:
         line, lasts_s = self.stage.line, lease_s(self.stage.account)
 
         def claim() -> Claimed:
-            now, limit = self.stage.clock.now(), line.share(duty.limit, *duty.needs)
+            now, limit = self.stage.clock.now(), duty.limit()
             return self.ledger.claim(*duty.states, now=now, limit=limit, lease_s=lasts_s, account="main")
 
         def broken(error: BaseException) -> None:
