@@ -6,13 +6,15 @@ from datetime import UTC, datetime
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from sealdrop.threads import show_name
+
 
 class Schedule:
     """Calls functions at intervals, each at most once at a time; a run that is late is made up for once, not often."""
 
     def __init__(self) -> None:
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(max_workers=2), "alone": ThreadPoolExecutor(max_workers=1)},
+            executors={"default": _threads(2), "alone": _threads(1)},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
             timezone=UTC,
         )
@@ -45,3 +47,7 @@ class Schedule:
         """Call nothing any more; a call under way goes on by itself."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)
+
+
+def _threads(number: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(number, {"initializer": show_name, "initargs": ("schedule",)})

@@ -6,10 +6,11 @@ import json
 import subprocess
 import time
 from collections.abc import Sequence
-from itertools import count
+from itertools import count, cycle, islice
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
+from typing import Self
 
 import httpx
 
@@ -36,43 +37,57 @@ def _document(content: bytes, level: str) -> dict[str, object]:
     }
 
 
-def threads(account: Account, contents: Sequence[bytes], number: int, level: str) -> float:
-    """Return the seconds that a client of httpx needs for ``number`` documents, over as many connections as sealdrop.
+class Client:
+    """A client of httpx on threads of its own, over as many connections as sealdrop has; they are kept.
 
     It only makes the three calls for each document: nothing is read from a disk, checked or written.
     """
-    waiting: SimpleQueue[bytes] = SimpleQueue()
-    for index in range(number):
-        waiting.put(contents[index % len(contents)])
-    context = client_context(account, now=SystemClock().now())
-    limits = httpx.Limits(max_connections=account.connections, max_keepalive_connections=account.connections)
-    failures: list[BaseException] = []
 
-    def work(client: httpx.Client) -> None:
-        try:
-            while True:
-                content = waiting.get_nowait()
-                answers = client.post("/centralized/signatures", json=[_document(content, level)]).json()
-                request = answers[0]["signatureRequestId"]
-                client.post("/centralized/signatures/sign", params={"id": request, "mode": "ASYNC"}).json()
-                answer = client.get("/centralized/signatures/", params={"id": request}).json()
-                base64.b64decode(answer["signedContent"])
-        except Empty:
-            return
-        except BaseException as error:  # noqa: BLE001 - said below, in the thread that asked
-            failures.append(error)
+    def __init__(self, account: Account) -> None:
+        self._threads = account.connections
+        limits = httpx.Limits(max_connections=account.connections, max_keepalive_connections=account.connections)
+        context = client_context(account, now=SystemClock().now())
+        self._http = httpx.Client(base_url=account.base_url, verify=context, limits=limits, timeout=60, trust_env=False)
 
-    with httpx.Client(base_url=account.base_url, verify=context, limits=limits, timeout=60, trust_env=False) as client:
-        workers = [Thread(target=work, args=(client,)) for _ in range(account.connections)]
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def seconds(self, contents: Sequence[bytes], number: int, level: str) -> float:
+        """Return the seconds that ``number`` documents need."""
+        waiting: SimpleQueue[bytes] = SimpleQueue()
+        for content in islice(cycle(contents), number):
+            waiting.put(content)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                while True:
+                    self._seal(waiting.get_nowait(), level)
+            except Empty:
+                return
+            except BaseException as error:  # noqa: BLE001 - said below, in the thread that asked
+                failures.append(error)
+
+        workers = [Thread(target=work) for _ in range(self._threads)]
         began = time.monotonic()
         for worker in workers:
             worker.start()
         for worker in workers:
             worker.join()
         took_s = time.monotonic() - began
-    if failures:
-        raise failures[0]
-    return took_s
+        if failures:
+            raise failures[0]
+        return took_s
+
+    def _seal(self, content: bytes, level: str) -> bytes:
+        answers = self._http.post("/centralized/signatures", json=[_document(content, level)]).json()
+        request = answers[0]["signatureRequestId"]
+        self._http.post("/centralized/signatures/sign", params={"id": request, "mode": "ASYNC"}).json()
+        answer = self._http.get("/centralized/signatures/", params={"id": request}).json()
+        return base64.b64decode(answer["signedContent"])
 
 
 def loop(directory: Path, port: int, contents: Sequence[bytes], number: int, level: str) -> float:
@@ -87,9 +102,9 @@ def loop(directory: Path, port: int, contents: Sequence[bytes], number: int, lev
         return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
     began = time.monotonic()
-    for index in range(number):
+    for content in islice(cycle(contents), number):
         source = directory / "loop.pdf"
-        source.write_bytes(contents[index % len(contents)])
+        source.write_bytes(content)
         body_path.write_text(json.dumps([_document(source.read_bytes(), level)]))
         created = curl("--header", "Content-Type: application/json", "--data-binary", f"@{body_path}", base)
         request = created[0]["signatureRequestId"]  # type: ignore[index]

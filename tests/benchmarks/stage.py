@@ -1,6 +1,7 @@
 """What every benchmark needs: PDFs, seals made beforehand, the stand-in and the service as processes, what they use."""
 
 import hashlib
+import itertools
 import os
 import random
 import signal
@@ -21,6 +22,7 @@ TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 MIB = 1 << 20
 LARGEST_MIB = 600
 PATIENCE_S = 900.0
+_numbers = itertools.count(1)  # of the files that are dropped
 
 _CONFIGURATION = """\
 [service]
@@ -115,6 +117,22 @@ class Stage:
             return sum(1 for entry in entries if entry.name.endswith(".receipt.json") and entry.name[0] != ".")
         return 0
 
+    def newest_receipt(self, name: str = "one") -> float:
+        """Return when (wall clock) the newest receipt was published: a look afterwards costs the service nothing."""
+        with os.scandir(self.config.folders[name].outbound) as entries:
+            return max(entry.stat().st_ctime for entry in entries if entry.name.endswith(".receipt.json"))
+
+    def made_ready(self, contents: Sequence[bytes], number: int, name: str = "one") -> list[tuple[Path, Path]]:
+        """Write files beside an inbound folder, so that dropping one is a rename; return from where and to where."""
+        aside, inbound = self.directory / "aside", self.inbound(name)
+        aside.mkdir(exist_ok=True)
+        moves = []
+        for content in itertools.islice(itertools.cycle(contents), number):
+            path = aside / f"{next(_numbers):07}.pdf"
+            path.write_bytes(content)
+            moves.append((path, inbound / path.name))
+        return moves
+
     def settings(self) -> str:
         """Return the configuration's text."""
         text = _CONFIGURATION.format(port=self.port, organisation=ORGANISATION)
@@ -161,6 +179,12 @@ def service(of: Stage) -> Iterator["subprocess.Popen[bytes]"]:
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
+
+
+def drop(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Have files that were made ready appear in their inbound folders."""
+    for path, target in moves:
+        path.rename(target)
 
 
 def moment(condition: Callable[[], bool], *, every_s: float = 0.005) -> float:

@@ -27,6 +27,7 @@ from sealdrop.events import EventName
 from sealdrop.ledger.reading import LedgerReader
 from sealdrop.logs import Log
 from sealdrop.model import AlertKind, Document
+from sealdrop.threads import NamedThread
 from sealdrop.wording import words_for
 
 LOOK_S = 5.0
@@ -100,7 +101,7 @@ class Teller:
             for channel in found
         ]
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="alerts", daemon=True)
+        self._thread = NamedThread(self._run, "alerts")
 
     @property
     def channels(self) -> Sequence[str]:
@@ -262,7 +263,7 @@ class Sender:
         self._owed_since: float | None = None
         self._woken = threading.Event()
         self._stopping = False
-        self.thread = threading.Thread(target=self._run, name=f"alerts {channel.name}", daemon=True)
+        self.thread = NamedThread(self._run, f"alerts {channel.name}")
 
     def start(self) -> None:
         """Begin to send."""

@@ -15,6 +15,7 @@ from sealdrop.daemon.notify import Notifier
 from sealdrop.daemon.progress import Doing, Progress, Verdict
 from sealdrop.events import EventName
 from sealdrop.logs import Log
+from sealdrop.threads import NamedThread
 
 LOOK_S = 5.0
 LATE = 4.0  # looks that were missed: then the whole process was held up, and nobody is to blame for that
@@ -43,7 +44,7 @@ class Attendance:
         self._said = ""
         self._is_ending = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="attendance", daemon=True)
+        self._thread = NamedThread(self._run, "attendance")
 
     def start(self) -> None:
         """Begin to look."""

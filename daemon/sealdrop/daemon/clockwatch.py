@@ -14,6 +14,7 @@ from sealdrop.daemon.progress import Progress
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
+from sealdrop.threads import NamedThread
 
 LOOK_S = 10.0
 TOLERATED_S = 5.0  # within LOOK_S; what keeps a clock right shifts it by far less
@@ -31,7 +32,7 @@ class ClockWatch:
         self._expected = clock.now() - timedelta(seconds=clock.monotonic())
         self._behind = False
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._thread = NamedThread(self._run, "clock")
 
     def start(self) -> None:
         """Begin to look."""

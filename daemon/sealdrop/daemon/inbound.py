@@ -33,6 +33,7 @@ from sealdrop.pipeline.listen import Watch
 from sealdrop.pipeline.mounts import Mount
 from sealdrop.pipeline.watch import GONE, LeftOut, Sightings, list_files
 from sealdrop.spool import Spool, is_document_id
+from sealdrop.threads import NamedThread
 
 BATCH = 32  # files whose rows are committed together; a lone file never waits for others
 CHUNK = 256  # files of the sweep that are looked at before those come first again that events name or that are due
@@ -116,7 +117,7 @@ class InboundWorker:
         self._configured = tuple(config.folders)
         self._standing = Standing(name, self._folder.inbound, spool, ledger, troubles, log)
         self._companions = Companions(self._folder, spool, self._standing)
-        self._thread = threading.Thread(target=self._run, name=f"inbound {name}", daemon=True)
+        self._thread = NamedThread(self._run, f"inbound {name}")
 
     def start(self) -> None:
         """Begin to take files over."""

@@ -39,8 +39,8 @@ class Jails:
     def __init__(self, workers: int, limits: TwoLimits, *, readable: Sequence[Path], anchors: Sequence[Path]) -> None:
         with ExitStack() as opened:
             self._validating, self._validating_suspects, self._verifying, self._verifying_suspects = (
-                opened.enter_context(Jail(number, each, readable=paths, calls_per_child=calls))
-                for paths in ([*readable], [*readable, *anchors])
+                opened.enter_context(Jail(number, each, readable=paths, calls_per_child=calls, name=name))
+                for name, paths in (("inspect", [*readable]), ("verify", [*readable, *anchors]))
                 for number, each, calls in ((workers, limits.first, CALLS_PER_CHILD), (1, limits.last, 1))
             )
             self._opened = opened.pop_all()

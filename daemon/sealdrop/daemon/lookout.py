@@ -21,6 +21,7 @@ from sealdrop.ledger.reading import LedgerReader
 from sealdrop.logs import Log
 from sealdrop.model import Document
 from sealdrop.signapi.certificates import Validity
+from sealdrop.threads import NamedThread
 
 LOOK_S = 30.0
 STOP_S = 2.0
@@ -74,7 +75,7 @@ class Lookout:
             if folder.holds_some:
                 self.counted.released.setdefault(name, clock.now())
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lookout", daemon=True)
+        self._thread = NamedThread(self._run, "lookout")
 
     def start(self) -> None:
         """Begin to look."""

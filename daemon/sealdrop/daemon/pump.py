@@ -19,6 +19,7 @@ from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed
 from sealdrop.logs import Log
 from sealdrop.model import Document
+from sealdrop.threads import NamedThread
 
 LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 5.0
@@ -63,7 +64,7 @@ class Pump:
         self._look_at = 0.0  # monotonic; under the condition's lock
         self._stopping = threading.Event()
         self.is_asleep = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = NamedThread(self._run, name)
 
     def start(self) -> None:
         """Begin to work."""

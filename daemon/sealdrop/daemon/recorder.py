@@ -20,6 +20,7 @@ from sealdrop.ledger.store import Ledger, Step
 from sealdrop.logs import Log
 from sealdrop.model import Document, Event, Reason, State
 from sealdrop.signapi.wire import clean
+from sealdrop.threads import NamedThread
 
 Listener = Callable[[Document, Event], None]
 Follower = Callable[[Step], None]
@@ -235,7 +236,7 @@ class TrailWriter:
         self._on_fatal = on_fatal
         self._wake = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread = NamedThread(self._run, "audit")
 
     def start(self) -> None:
         """Begin to copy."""

@@ -19,6 +19,7 @@ from sealdrop.daemon.shifts import Shifts
 from sealdrop.errors import ConfigurationError, Fatal, SealdropError
 from sealdrop.events import EventName
 from sealdrop.logs import Log
+from sealdrop.threads import NamedThread
 
 LOOK_S = 10.0  # between two looks whether something of an earlier configuration can be closed
 
@@ -50,7 +51,7 @@ class Reload:
         self._on_reloaded: Callable[[Config], None] = lambda _: None
         self._wished = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._thread = NamedThread(self._run, "reload")
 
     def start(self, on_reloaded: Callable[[Config], None]) -> None:
         """Begin to listen to wishes; ``on_reloaded`` is called with a configuration that has taken effect."""

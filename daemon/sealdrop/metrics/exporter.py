@@ -22,6 +22,7 @@ from sealdrop.errors import SealdropError
 from sealdrop.metrics.collector import FiguresCollector
 from sealdrop.metrics.figures import Figures, LedgerFigures, Rooms, Sources
 from sealdrop.metrics.meter import Meter
+from sealdrop.threads import NamedThread
 
 REQUEST_TIMEOUT_S = 5.0  # that a scraper may be silent in the middle of its request, or of taking the answer
 STOP_S = 2.0
@@ -55,7 +56,7 @@ class Exporter:
         self._serving: threading.Thread | None = None
         self._stopping = threading.Event()
         self._handing_out = threading.Lock()  # held while the figures are handed out, so that a stop ends that
-        self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
+        self._thread = NamedThread(self._run, "metrics")
 
     @property
     def is_wanted(self) -> bool:

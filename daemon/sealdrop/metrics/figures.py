@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sealdrop.model import Hold, State
 from sealdrop.signapi.certificates import Validity
+from sealdrop.threads import NamedThread
 
 DISK_PATIENCE_S = 2.0  # for all places together; who takes longer is left out, and asked again when it has answered
 
@@ -93,9 +94,7 @@ class Rooms:
             if known is not None and known.is_alive():
                 continue  # it hangs since the last look, or longer
             self._found.pop(name, None)
-            thread = threading.Thread(
-                target=self._measure, args=(name, path), name="room " + "/".join(name), daemon=True
-            )
+            thread = NamedThread(self._measure, "room " + "/".join(name), (name, path))
             self._asking[name] = thread
             thread.start()
             asked.append((name, thread))

@@ -35,6 +35,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from sealdrop.clock import SystemClock
 from sealdrop.pdf.confine import Protection, confine, die_with_the_parent, lower
+from sealdrop.threads import show_name
 
 # Loaded once in the fork server and shared by all children; a name that does not exist is passed over. Some the
 # libraries load only when a document needs them.
@@ -118,8 +119,8 @@ def adapter(function: Callable[..., object]) -> TypeAdapter[Any]:
 class Child:
     """One child process. Used by one thread at a time, but for `kill`."""
 
-    def __init__(self, limits: JailLimits, readable: Sequence[Path]) -> None:
-        """Start it and wait until it is confined.
+    def __init__(self, limits: JailLimits, readable: Sequence[Path], name: str) -> None:
+        """Start it and wait until it is confined; the kernel knows it by ``name``.
 
         Raises:
             OSError, EOFError, Gone, Babble, TimeoutError: it cannot be had.
@@ -129,7 +130,7 @@ class Child:
         calls, self._calls = context.Pipe(duplex=False)
         self._answers, answers = context.Pipe(duplex=False)
         self._process = context.Process(
-            target=_serve, args=(calls, answers, limits, tuple(readable)), name="sealdrop-jail", daemon=True
+            target=_serve, args=(calls, answers, limits, tuple(readable), name), name=name, daemon=True
         )
         # A signal mask is inherited: the fork server and its children never see what is sent to the whole group.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _GROUP_SIGNALS)
@@ -238,9 +239,14 @@ class Child:
 
 
 def _serve(
-    calls: connection.Connection, answers: connection.Connection, limits: JailLimits, readable: Sequence[Path]
+    calls: connection.Connection,
+    answers: connection.Connection,
+    limits: JailLimits,
+    readable: Sequence[Path],
+    name: str,
 ) -> None:
     """In the child: confine it, then serve calls until the daemon is gone."""
+    show_name(name)
     _give_up(limits, keep=(calls.fileno(), answers.fileno()))
     _say(answers.fileno(), _PROTECTIONS.dump_python(confine(readable), mode="json"))
     while True:

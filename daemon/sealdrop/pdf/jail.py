@@ -80,7 +80,7 @@ class Jail:
     """Runs functions in ``workers`` children, each call within ``limits``. Safe to use from many threads.
 
     Beside Python and its libraries, the children can read the files ``readable`` and what is in folders among them,
-    nothing else. A child that has served ``calls_per_child`` is ended and replaced.
+    nothing else. A child that has served ``calls_per_child`` is ended and replaced. The kernel knows them by ``name``.
     """
 
     def __init__(
@@ -90,8 +90,9 @@ class Jail:
         *,
         readable: Sequence[Path] = (),
         calls_per_child: int = CALLS_PER_CHILD,
+        name: str = "jail",
     ) -> None:
-        self._cells = [_Cell(limits or JailLimits(), readable, calls_per_child) for _ in range(workers)]
+        self._cells = [_Cell(limits or JailLimits(), readable, calls_per_child, name) for _ in range(workers)]
         self._free = list(self._cells)
         self._changed = threading.Condition()
         self._closed = False
@@ -163,10 +164,11 @@ class Jail:
 class _Cell:
     """One child at a time, started when first needed. Only `close` may be called while `run` is under way."""
 
-    def __init__(self, limits: JailLimits, readable: Sequence[Path], calls_per_child: int) -> None:
+    def __init__(self, limits: JailLimits, readable: Sequence[Path], calls_per_child: int, name: str) -> None:
         self._limits = limits
         self._calls_per_child = calls_per_child
         self._readable = tuple(readable)
+        self._name = name
         self._child: Child | None = None
         self._may_read: tuple[tuple[int, int] | None, ...] = ()
         self._lock = threading.Lock()
@@ -234,7 +236,7 @@ class _Cell:
 
     def _start(self) -> Child:
         may_read = self._readable_now()
-        child = Child(self._limits, self._readable)
+        child = Child(self._limits, self._readable, self._name)
         with self._lock:
             if not self._closed:
                 self._child, self._may_read = child, may_read

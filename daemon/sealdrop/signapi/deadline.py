@@ -14,7 +14,6 @@ anything of the request leave, did anything come back?
 import queue
 import socket
 import ssl
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,6 +22,7 @@ from typing import Any
 import httpcore
 
 from sealdrop.clock import Clock
+from sealdrop.threads import NamedThread
 
 _PIECE_BYTES = 1 << 16
 
@@ -173,7 +173,7 @@ def _addresses(host: str, port: int, timeout_s: float) -> list[str]:
         except (OSError, UnicodeError) as error:  # UnicodeError: not even the form of a name
             found.put(error)
 
-    threading.Thread(target=look_up, name="sealdrop-lookup", daemon=True).start()
+    NamedThread(look_up, "lookup").start()
     try:
         addresses = found.get(timeout=timeout_s)
     except queue.Empty as error:

@@ -81,6 +81,12 @@ def test_results_come_back(jail: Jail) -> None:
     assert jail.run(os.getpid) != os.getpid()
 
 
+def test_children_are_named_by_what_they_do() -> None:
+    """`top` shows which child is busy with what."""
+    with Jail(1, AMPLE, name="inspect") as jail:
+        assert Path(f"/proc/{jail.run(os.getpid)}/comm").read_text() == "inspect\n"
+
+
 def test_children_are_kept_warm(jail: Jail) -> None:
     """Calls one after another are served by the same child."""
     assert len({jail.run(os.getpid) for _ in range(5)}) == 1
