@@ -41,19 +41,19 @@ def link(head: AuditHead, at: datetime, document: str | None, event: Event, *, n
     if at.tzinfo is None:
         raise Unrecordable(f"event {event.name}: its time has no zone")
     moment = at.astimezone(UTC) if event.name == EventName.DAY_CLOSED else moment_after(head, at)
-    record: dict[str, JsonValue] = {
-        "v": SCHEMA_VERSION,
-        "seq": head.seq + 1,
+    before_hash: dict[str, JsonValue] = {
         "at": moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-        "event": event.name,
-        "document": document,
-        "node": node,
         "data": dict(event.fields),
-        "prev": head.hash,
+        "document": document,
+        "event": event.name,
     }
+    after_hash: dict[str, JsonValue] = {"node": node, "prev": head.hash, "seq": head.seq + 1, "v": SCHEMA_VERSION}
     try:
-        digest = _digest(record)
-        line = rfc8785.dumps({**record, "hash": digest})
+        # The canonical form has its members in the order of their names: written once, it makes both the line and what
+        # the hash is of.
+        beginning, rest = rfc8785.dumps(before_hash)[:-1], rfc8785.dumps(after_hash)[1:]
+        digest = hashlib.sha256(beginning + b"," + rest).hexdigest()
+        line = b'%b,"hash":"%b",%b' % (beginning, digest.encode(), rest)
     except (ValueError, RecursionError) as error:
         # The library's own error is a ValueError, and so is what a lone surrogate in a key makes of its sorting.
         raise Unrecordable(f"event {event.name} cannot be written as canonical JSON: {error}") from error

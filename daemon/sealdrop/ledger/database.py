@@ -4,9 +4,12 @@ Rules:
 
 - SQLite runs in WAL mode with ``synchronous=FULL``: a transaction that has committed survives a power cut.
 - What a killed process wrote and did not flush is flushed before it is read.
+- A transaction that records nothing which a power cut ends anyway need not wait for the disk; its writer says so.
 - A writing transaction takes SQLite's write lock when it begins (BEGIN IMMEDIATE), so it never has to give up half
   way because somebody else wrote in between. Threads of one process queue on a lock, which is fair and wakes at
   once; only other processes are waited for by SQLite's busy timeout, which polls.
+- All writing goes through one connection: fetching one from the pool took longer than SQLite's part of a transaction,
+  and SQLite forgets all that it has read of the file when another connection has written.
 - Python's own handling of SQLite transactions is switched off: every BEGIN is ours.
 - No error text holds a statement's parameters, for they are a document's.
 
@@ -22,10 +25,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 from pydantic_core import PydanticSerializationError
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy import exc as sqlalchemy_errors
 from sqlalchemy.pool import QueuePool
 
@@ -38,8 +41,8 @@ BUSY_TIMEOUT_S = 10.0
 QUICK_CHECK_BYTES = 256 << 20
 # Beyond it, the write-ahead log is cut back at the next checkpoint.
 WAL_BYTES = 64 << 20
-
-_WRITING = "sealdrop_writing"
+# What SQLite does with its log at a commit (https://www.sqlite.org/pragma.html#pragma_synchronous).
+FLUSHED, WRITTEN = "FULL", "NORMAL"
 
 # Nothing was applied, and waiting may help: somebody else writes, the disk is full or failed once, descriptors or
 # memory ran out (https://www.sqlite.org/rescode.html).
@@ -61,8 +64,11 @@ class Database:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
-        self._writer = engine.execution_options(**{_WRITING: True})
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._driver = engine.dialect.loaded_dbapi
         self._lock = threading.Lock()
+        self._writer: Connection | None = None  # whoever has the lock may use it
+        self._flushes: bool | None = None  # whether it flushes at each commit, as far as it was told
         self.name = name
 
     @classmethod
@@ -124,20 +130,67 @@ class Database:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        with self._translated(), self._engine.begin() as connection:
+        with self._translated(), self._engine.connect() as connection, connection.begin():
+            self._begin(connection, "DEFERRED")
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[Connection]:
         """Yield a connection in the only writing transaction there is; it commits durably, or leaves nothing.
+
+        If not ``durable``, a power cut may undo it, together with those after it that are not durable either; nothing
+        else may. The next durable one makes it durable as well.
 
         Raises:
             Retryable: the database cannot be written now; nothing was committed.
             Unrecordable: a value cannot be written down; nothing was committed.
             Fatal: the database cannot be trusted.
         """
-        with self._translated(), self._lock, self._writer.begin() as connection:
+        with self._writing_connection() as connection, connection.begin():
+            self._tell_whether_to_flush(connection, durable=durable)
+            self._begin(connection, "IMMEDIATE")
             yield connection
+
+    @contextmanager
+    def looking(self) -> Iterator[Connection]:
+        """Yield a connection to read with as `reading`, for what is asked all the time and answered at once.
+
+        It is the one that all writing goes through, so it has most of what it reads in memory, and nobody writes
+        meanwhile.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        with self._writing_connection() as connection, connection.begin():
+            self._begin(connection, "DEFERRED")
+            yield connection
+
+    @contextmanager
+    def _writing_connection(self) -> Iterator[Connection]:
+        with self._translated(), self._lock:
+            connection = self._writer or self._engine.connect()
+            self._writer = None
+            try:
+                yield connection
+            except BaseException:
+                # Back into the pool, which sees to it that nothing of the transaction is left.
+                self._flushes = None
+                connection.close()
+                raise
+            self._writer = connection
+
+    def _begin(self, connection: Connection, kind: str) -> None:
+        """Begin SQLite's transaction; elsewhere one has begun, as it has for SQLAlchemy."""
+        if self._is_sqlite:
+            _driver(connection).execute(f"BEGIN {kind}")
+
+    def _tell_whether_to_flush(self, connection: Connection, *, durable: bool) -> None:
+        """Have SQLite flush its log at each commit from now on, or only write it."""
+        if self._is_sqlite and durable is not self._flushes:
+            # As a script: SQLite obeys this one when it is prepared, and the driver keeps what it has prepared.
+            _driver(connection).executescript(f"PRAGMA synchronous = {FLUSHED if durable else WRITTEN}")
+            self._flushes = durable
 
     def _set_up(self, path: Path) -> None:
         # Outside a transaction, as SQLite asks: through the driver's connection, with which SQLAlchemy begins none.
@@ -164,6 +217,10 @@ class Database:
 
     def close(self) -> None:
         """Close all connections; the last one to close a SQLite database folds its write-ahead log in."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
         self._engine.dispose()
 
     @contextmanager
@@ -172,7 +229,7 @@ class Database:
             yield
         except sqlalchemy_errors.SQLAlchemyError as error:
             raise self._in_our_words(error) from error
-        except sqlite3.Error as error:
+        except self._driver.Error as error:
             raise self._of_driver(error, str(error)) from error
         except (PydanticSerializationError, UnicodeEncodeError, OverflowError) as error:
             raise Unrecordable(f"the ledger cannot hold a value: {error}") from error
@@ -182,18 +239,19 @@ class Database:
 
     def _in_our_words(self, error: sqlalchemy_errors.SQLAlchemyError) -> SealdropError:
         orig = error.orig if isinstance(error, sqlalchemy_errors.StatementError) else None
-        if isinstance(orig, sqlite3.Error):
+        if isinstance(orig, self._driver.Error):
             return self._of_driver(orig, str(orig))
         if isinstance(orig, ValueError | OverflowError):
             return Unrecordable(f"the ledger cannot hold a value: {orig}")
-        if isinstance(error, sqlalchemy_errors.OperationalError | sqlalchemy_errors.TimeoutError):
-            return Retryable(f"the ledger {self.name} cannot be used now: {orig or type(error).__name__}")
+        if isinstance(error, sqlalchemy_errors.TimeoutError):
+            return Retryable(f"the ledger {self.name} cannot be used now: {type(error).__name__}")
         return Fatal(f"the ledger {self.name} failed: {orig or error}")
 
-    def _of_driver(self, error: sqlite3.Error, what: str) -> SealdropError:
+    def _of_driver(self, error: BaseException, what: str) -> SealdropError:
         code = getattr(error, "sqlite_errorcode", None)
         primary = None if code is None else code & 0xFF
-        if primary in _PASSING:
+        is_passing = primary in _PASSING if self._is_sqlite else isinstance(error, self._driver.OperationalError)
+        if is_passing:
             return Retryable(f"the ledger {self.name} cannot be used now, nothing was committed: {what}")
         if primary in _DAMAGED:
             return self._damaged(what)
@@ -242,7 +300,7 @@ def _sqlite_engine(uri: str) -> Engine:
             uri, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA synchronous = {FLUSHED}")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
         except sqlite3.Error:
@@ -250,11 +308,8 @@ def _sqlite_engine(uri: str) -> Engine:
             raise
         return connection
 
-    engine = create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True)
+    return create_engine("sqlite://", creator=connect, poolclass=QueuePool, max_overflow=-1, hide_parameters=True)
 
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        kind = "IMMEDIATE" if connection.get_execution_options().get(_WRITING) else "DEFERRED"
-        connection.exec_driver_sql(f"BEGIN {kind}")
 
-    return engine
+def _driver(connection: Connection) -> sqlite3.Connection:
+    return cast(sqlite3.Connection, connection.connection.driver_connection)

@@ -3,14 +3,14 @@
 Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
@@ -46,10 +46,9 @@ class Held:
     until: datetime
 
 
-def to_document(row: Row[Any]) -> Document:
+def to_document(row: Iterable[Any]) -> Document:
     """Return the document in a row of `DOCUMENT_COLUMNS`."""
-    values: tuple[Any, ...] = tuple(row)
-    return Document(*values)
+    return Document(*row)
 
 
 class LedgerReader:

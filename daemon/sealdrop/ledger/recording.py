@@ -9,38 +9,58 @@ wrote last nobody knows that, and it stays open.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime
+from functools import cache
+from operator import attrgetter
 
 from pydantic import JsonValue
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, text, update
 
 from sealdrop.errors import IllegalMove, LeaseLost
 from sealdrop.events import EventName
 from sealdrop.ledger.schema import FIXED_FIELDS, chain, document, outbox, sent, tally
-from sealdrop.model import AuditHead, AuditRecord, Document, Event, State, check_move, end_of_day, moment_after
+from sealdrop.ledger.statement import Query, Statement
+from sealdrop.model import (
+    AuditHead,
+    AuditRecord,
+    Document,
+    DocumentId,
+    Event,
+    State,
+    check_move,
+    end_of_day,
+    moment_after,
+)
 
 # Makes the record that follows a head: at a moment, about a document (or none), for an event.
 Link = Callable[[AuditHead, datetime, str | None, Event], AuditRecord]
 
-_CHANGING = tuple(
-    field.name for field in fields(Document) if field.name not in {*FIXED_FIELDS, "first_seq", "last_seq"}
-)
+# What nearly every step changes, and what is written only if a step does: spelling out a report takes long, and with a
+# column its indexes are written too.
+_MOVING = ("state", "updated_at", "due_at", "lease")
+_CHANGING = tuple(field.name for field in fields(Document) if field.name not in {*FIXED_FIELDS, *_MOVING, "first_seq"})
+_changing_values = attrgetter(*_CHANGING)
 
-# The statements of every step, built once: building them anew took longer than all the rest of a transaction.
-_ADD = insert(document)
 _HELD = update(document).where(
     document.c.id == bindparam("seen_id"),
     document.c.state == bindparam("seen_state"),
     document.c.lease.is_not_distinct_from(bindparam("seen_lease")),
     document.c.retries == bindparam("seen_retries"),  # or a whole try may have come in between
 )
-_HEAD = select(chain.c.head_seq, chain.c.head_hash, chain.c.head_at, chain.c.day_first_seq).with_for_update()
-_MOVE_HEAD = update(chain)
-_KEEP = insert(outbox)
-_COUNT = update(tally).where(tally.c.folder == bindparam("in_folder"), tally.c.state == bindparam("in_state"))
-_COUNT = _COUNT.values(documents=tally.c.documents + bindparam("change"))
+_ADD = Statement(insert(document))
+_HEAD_COLUMNS = (chain.c.head_seq, chain.c.head_hash, chain.c.head_at, chain.c.day_first_seq)
+_HEAD = Query(select(*_HEAD_COLUMNS).with_for_update())
+_MOVE_HEAD = Statement(update(chain).values({column: bindparam(column.name) for column in _HEAD_COLUMNS}))
+_KEEP = Statement(insert(outbox))
+# As text: SQLite and PostgreSQL spell it alike, and SQLAlchemy wants to be told which of the two it is for.
+_COUNT = Statement(
+    text(
+        f"INSERT INTO {tally.name} (folder, state, documents) VALUES (:folder, :state, :change) "  # noqa: S608 - a name
+        f"ON CONFLICT (folder, state) DO UPDATE SET documents = {tally.name}.documents + excluded.documents"
+    )
+)
 _SENT = select(sent.c.documents).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
 _COUNT_SENT = update(sent).where(sent.c.folder == bindparam("of_folder"), sent.c.day == bindparam("on_day"))
 _COUNT_SENT = _COUNT_SENT.values(documents=bindparam("number"))
@@ -96,7 +116,8 @@ class Recording:
         self._kept: list[AuditRecord] = []
         self._tally: Counter[tuple[str, State]] = Counter()
         self._sent: dict[tuple[str, date], int] = {}
-        *head, self._day_first_seq = connection.execute(_HEAD).one()
+        self._made: dict[DocumentId, Document] = {}
+        ((*head, self._day_first_seq),) = _HEAD.rows(connection, {})
         self._head = AuditHead(*head)
 
     def make(self, step: Step) -> Document | LeaseLost:
@@ -108,20 +129,18 @@ class Recording:
             record = self._next(step.after.id, step.event)
             seq = record.seq if record else None
             stored = replace(step.after, first_seq=seq, last_seq=seq)
-            self._connection.execute(_ADD, _new_row(stored))
+            _ADD.execute(self._connection, _new_row(stored))
         else:
             record = self._next(step.before.id, step.event)
             last_seq = record.seq if record else step.before.last_seq
             stored = replace(step.after, first_seq=step.before.first_seq, last_seq=last_seq)
-            values = {name: getattr(stored, name) for name in _CHANGING}
-            if record:
-                values["last_seq"] = record.seq
-            if not update_held(self._connection, step.before, values):
+            if not self._update(step.before, stored):
                 return LeaseLost(f"document {step.before.id} belongs to somebody else now, this outcome is dropped")
             self._tally[stored.folder, step.before.state] -= 1
             if ration is not None:
                 self._sent[stored.folder, ration.day] += 1
         self._tally[stored.folder, stored.state] += 1
+        self._made[stored.id] = stored
         if record:
             self._keep(record)
         return stored
@@ -152,25 +171,30 @@ class Recording:
         """Write what was kept and counted."""
         if self._kept:
             rows = [{"seq": kept.seq, "at": kept.at, "hash": kept.hash, "line": kept.line} for kept in self._kept]
-            self._connection.execute(_KEEP, rows)
-            head: dict[str, object] = {
-                "head_seq": self._head.seq,
-                "head_hash": self._head.hash,
-                "head_at": self._head.at,
-            }
-            head["day_first_seq"] = self._day_first_seq
-            self._connection.execute(_MOVE_HEAD, head)
-        for (folder, state), change in self._tally.items():
-            if change == 0:
-                continue
-            counted = {"in_folder": folder, "in_state": state, "change": change}
-            if self._connection.execute(_COUNT, counted).rowcount == 0:
-                self._connection.execute(insert(tally).values(folder=folder, state=state, documents=change))
-
+            _KEEP.execute_each(self._connection, rows)
+            head = self._head
+            values = {"head_seq": head.seq, "head_hash": head.hash, "head_at": head.at}
+            _MOVE_HEAD.execute(self._connection, {**values, "day_first_seq": self._day_first_seq})
+        counted = [
+            {"folder": folder, "state": state.value, "change": change}
+            for (folder, state), change in self._tally.items()
+            if change
+        ]
+        if counted:
+            _COUNT.execute_each(self._connection, counted)
         for (folder, day), number in self._sent.items():
-            counted = {"of_folder": folder, "on_day": day.isoformat(), "number": number}
-            if number and self._connection.execute(_COUNT_SENT, counted).rowcount == 0:
+            so_far = {"of_folder": folder, "on_day": day.isoformat(), "number": number}
+            if number and self._connection.execute(_COUNT_SENT, so_far).rowcount == 0:
                 self._connection.execute(insert(sent).values(folder=folder, day=day.isoformat(), documents=number))
+
+    def _update(self, before: Document, stored: Document) -> bool:
+        """Update the document's row if it still is as it was seen, same state and same lease; return whether it was."""
+        known = self._made.get(before.id, before)
+        pairs = zip(_CHANGING, _changing_values(known), _changing_values(stored), strict=True)
+        changed = tuple(name for name, old, new in pairs if old is not new and old != new)
+        values = {name: getattr(stored, name) for name in (*_MOVING, *changed)}
+        seen = {"seen_id": before.id, "seen_state": before.state, "seen_lease": before.lease}
+        return _updating(changed).execute(self._connection, {**values, **seen, "seen_retries": before.retries}) > 0
 
     def _sent_on(self, folder: str, day: date) -> int:
         """Return how many documents the folder has sent on the day, those of this transaction included.
@@ -203,10 +227,10 @@ def is_over(head: AuditHead, at: datetime) -> bool:
     return moment_after(head, at).date() > head.at.date()
 
 
-def update_held(connection: Connection, seen: Document, values: Mapping[str, object]) -> bool:
-    """Update the document's row if it still is as it was seen, same state and same lease; return whether it was."""
-    found_by = {"seen_id": seen.id, "seen_state": seen.state, "seen_lease": seen.lease, "seen_retries": seen.retries}
-    return connection.execute(_HELD, {**values, **found_by}).rowcount > 0
+@cache
+def _updating(changed: tuple[str, ...]) -> Statement:
+    """Return the statement that updates these columns of a document, and those that nearly every step changes."""
+    return Statement(_HELD.values({name: bindparam(name) for name in (*_MOVING, *changed)}))
 
 
 def _new_row(new: Document) -> dict[str, object]:

@@ -13,22 +13,24 @@ Rules:
 """
 
 import secrets
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Column, ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import Column, bindparam, delete, false, insert, select, update
 
 from sealdrop.clock import Clock
 from sealdrop.errors import LeaseLost, TrailBroken
 from sealdrop.ledger import schema
+from sealdrop.ledger.claiming import Wanted
 from sealdrop.ledger.database import Database
 from sealdrop.ledger.reading import LedgerReader, to_document
 from sealdrop.ledger.recording import Link, Ration, Recording, Step, is_over
 from sealdrop.ledger.schema import DOCUMENT_COLUMNS, address, chain, document, inbound, outbox, trouble
+from sealdrop.ledger.statement import Query, Statement, limited
 from sealdrop.model import AuditHead, AuditRecord, Document, DocumentId, Event, State, Trouble
 
 __all__ = ["Claimed", "Ledger", "Link", "Ration", "Step"]
@@ -137,9 +139,9 @@ class Ledger(LedgerReader):
         """
         if not documents:
             return
-        with self._database.writing() as connection:
-            gone = update(document).where(document.c.id.in_(documents), document.c.original_stands.is_(True))
-            connection.execute(gone.values(original_stands=False))
+        # If a power cut undoes it, they are looked for once more.
+        with self._database.writing(durable=False) as connection:
+            _GONE.execute_each(connection, [{"gone": each} for each in documents])
 
     def claim(
         self,
@@ -160,25 +162,16 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be used now; nothing was claimed.
             Fatal: it cannot be trusted.
         """
-        # Each state by itself, for within one state the index gives the due times in their order.
-        kinds = [_waiting(state, account, folder, suspect=suspect) for state in states]
-        with self._database.reading() as connection:
-            next_due_at = _next_due_at(connection, kinds)
-        if next_due_at is None or next_due_at > now:
-            return Claimed((), next_due_at)
-        with self._database.writing() as connection:
-            due = []
-            for kind in kinds:
-                oldest = select(document.c.due_at, document.c.id).where(*kind, document.c.due_at <= now)
-                # Where several hosts share a PostgreSQL, rows that another one is claiming are passed over, not
-                # waited for; SQLite needs no such words.
-                oldest = oldest.order_by(document.c.due_at).limit(limit).with_for_update(skip_locked=True)
-                due += [(row.due_at, row.id) for row in connection.execute(oldest)]
-            ids = [document_id for _, document_id in sorted(due)[:limit]]
-            lease = {"lease": secrets.token_hex(8), "due_at": now + timedelta(seconds=lease_s)}
-            claim = update(document).where(document.c.id.in_(ids)).values(lease).returning(*DOCUMENT_COLUMNS)
-            claimed = {row.id: to_document(row) for row in connection.execute(claim)}
-            return Claimed(tuple(claimed[each] for each in ids), _next_due_at(connection, kinds))
+        wanted = Wanted(states, account, folder, suspect)
+        with self._database.looking() as connection:
+            waiting = wanted.waiting(connection)
+        due = [state for state, due_at in waiting.items() if due_at <= now]
+        if not due:
+            return Claimed((), min(waiting.values(), default=None))
+        # A power cut ends whoever holds a lease, so it may undo it.
+        with self._database.writing(durable=False) as connection:
+            claimed = wanted.claim(connection, due, now=now, limit=limit, lease_s=lease_s)
+            return Claimed(claimed, min(wanted.waiting(connection).values(), default=None))
 
     def next_expiry(self) -> datetime | None:
         """Return when the files of the next document may be removed, None if all that stand are kept for ever.
@@ -336,10 +329,8 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        columns = (outbox.c.seq, outbox.c.at, outbox.c.hash, outbox.c.line)
         with self._database.reading() as connection:
-            rows = connection.execute(select(*columns).order_by(outbox.c.seq).limit(limit)).all()
-        return tuple(AuditRecord(*row) for row in rows)
+            return tuple(AuditRecord(*row) for row in _PENDING.rows(connection, {"limit": limit}))
 
     def audit_written(self, head: AuditHead | AuditRecord) -> None:
         """Take note that the files durably hold every record up to ``head``, and let go of those.
@@ -348,22 +339,23 @@ class Ledger(LedgerReader):
             Retryable: the database cannot be written now; the records will be handed out again.
             TrailBroken: the files hold another chain than the ledger: one of the two was replaced.
         """
-        with self._database.writing() as connection:
-            row = connection.execute(select(chain).with_for_update()).one()
-            if head.seq <= row.flushed_seq:
-                known = row.flushed_hash if head.seq == row.flushed_seq else head.hash
+        # If a power cut undoes it, the records are handed out again.
+        with self._database.writing(durable=False) as connection:
+            ((head_seq, flushed_seq, flushed_hash),) = _FLUSHED.rows(connection, {})
+            if head.seq <= flushed_seq:
+                known = flushed_hash if head.seq == flushed_seq else head.hash
             else:
-                known = connection.scalar(select(outbox.c.hash).where(outbox.c.seq == head.seq))
+                known = next((each for (each,) in _PENDING_HASH.rows(connection, {"of_seq": head.seq})), None)
             if known != head.hash:
                 raise TrailBroken(
                     f"the audit trail's files hold record {head.seq} ({head.hash[:12]}…), the ledger's newest is "
-                    f"{row.head_seq}, and that record is not the same there: one of the two was replaced, perhaps by "
+                    f"{head_seq}, and that record is not the same there: one of the two was replaced, perhaps by "
                     "an older copy. Find out which, with `sealdrop audit verify`, before starting again"
                 )
-            if head.seq > row.flushed_seq:
+            if head.seq > flushed_seq:
+                _LET_GO.execute(connection, {"up_to": head.seq})
                 flushed = {"flushed_seq": head.seq, "flushed_hash": head.hash, "flushed_at": head.at}
-                connection.execute(delete(outbox).where(outbox.c.seq <= head.seq))
-                connection.execute(update(chain).values(flushed))
+                _MOVE_FLUSHED.execute(connection, flushed)
 
     @contextmanager
     def _recording(self) -> Iterator[Recording]:
@@ -373,26 +365,18 @@ class Ledger(LedgerReader):
             recording.store()
 
 
+_GONE = Statement(
+    update(document)
+    .where(document.c.id == bindparam("gone"), document.c.original_stands.is_(True))
+    .values(original_stands=false())
+)
+_PENDING = Query(limited(select(outbox.c.seq, outbox.c.at, outbox.c.hash, outbox.c.line).order_by(outbox.c.seq)))
+_PENDING_HASH = Query(select(outbox.c.hash).where(outbox.c.seq == bindparam("of_seq")))
+_FLUSHED = Query(select(chain.c.head_seq, chain.c.flushed_seq, chain.c.flushed_hash).with_for_update())
+_MOVE_FLUSHED = Statement(
+    update(chain).values({name: bindparam(name) for name in ("flushed_seq", "flushed_hash", "flushed_at")})
+)
+_LET_GO = Statement(delete(outbox).where(outbox.c.seq <= bindparam("up_to")))
 # Nothing but their files is left to see to; the partial index over what is kept for a time answers.
 _KEPT = (document.c.kept_until.is_not(None), document.c.due_at.is_(None))
 _NEXT_EXPIRY = select(document.c.kept_until).where(*_KEPT).order_by(document.c.kept_until).limit(1)
-
-
-def _waiting(
-    state: State, account: str | None, folder: str | None, *, suspect: bool | None
-) -> Sequence[ColumnElement[bool]]:
-    wanted = [document.c.state == state, document.c.due_at.is_not(None)]
-    if account is not None:
-        wanted.append(document.c.account == account)
-    if folder is not None:
-        wanted.append(document.c.folder == folder)
-    if suspect is not None:
-        wanted.append(document.c.suspect.is_(suspect))
-    return wanted
-
-
-def _next_due_at(connection: Connection, kinds: Sequence[Sequence[ColumnElement[bool]]]) -> datetime | None:
-    """Return when the first document of those kinds falls due."""
-    first = (select(document.c.due_at).where(*kind).order_by(document.c.due_at).limit(1) for kind in kinds)
-    found = (connection.scalar(query) for query in first)
-    return min((due_at for due_at in found if due_at is not None), default=None)

@@ -4,8 +4,8 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from sealdrop.errors import Fatal, LedgerTooNew, Retryable
 from sealdrop.ledger import Ledger, LedgerReader, database, schema
+from sealdrop.ledger.database import Database
 from sealdrop.ledger.store import Step
 from sealdrop.model import Document, DocumentId, Earlier, Event, State
 
@@ -55,6 +56,45 @@ def test_commits_are_flushed_to_disk(ledger: Ledger) -> None:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
         assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def flushes(ledger: Ledger, *, durable: bool) -> bool:
+    """Whether the disk is waited for at the end of such a transaction."""
+    with ledger._database.writing(durable=durable) as connection:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+def test_only_what_need_not_be_durable_is_not_flushed(ledger: Ledger) -> None:
+    """Whether the disk is waited for is each transaction's own, whatever the one before said, or how it ended."""
+    assert [flushes(ledger, durable=durable) for durable in (True, False, False, True)] == [True, False, False, True]
+    with pytest.raises(RuntimeError), ledger._database.writing(durable=False):
+        raise RuntimeError
+    assert flushes(ledger, durable=True)
+
+
+def test_steps_and_records_are_flushed_and_leases_are_not(
+    ledger: Ledger, clock: StoppedClock, make_document: MakeDocument, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut may undo is who has a document in hand, and what is found out anew: nothing that happened."""
+    flushed: list[bool] = []
+    writing = Database.writing
+
+    @contextmanager
+    def noting(of: Database, *, durable: bool = True) -> Iterator[Connection]:
+        flushed.append(durable)
+        with writing(of, durable=durable) as connection:
+            yield connection
+
+    monkeypatch.setattr(Database, "writing", noting)
+    document = ledger.add(make_document(), EVENT)
+    ledger.note(EVENT)
+    ledger.record(Step(document, replace(document, state=State.VALIDATED), EVENT))
+    assert flushed == [True, True, True]
+    flushed.clear()
+    ledger.original_removed([document.id])
+    assert ledger.claim(State.VALIDATED, now=clock.now(), limit=1, lease_s=1).documents
+    ledger.audit_written(ledger.audit_pending(9)[-1])
+    assert flushed == [False, False, False]
 
 
 def test_what_a_killed_process_wrote_is_flushed_before_it_counts(
@@ -226,13 +266,13 @@ def fill(ledger: Ledger) -> None:
 def test_full_disk_commits_nothing_and_passes(ledger: Ledger) -> None:
     """When there is no room, nothing of a transaction stays, the error asks to try again, and trying again works."""
     pages = "PRAGMA max_page_count = "
-    with ledger._database.reading() as connection:
+    with ledger._database.writing() as connection:
         connection.exec_driver_sql(f"{pages}1")  # SQLite makes it the present size
     with pytest.raises(Retryable, match="full"):
         fill(ledger)
     written = ledger.audit_head().seq
     assert [record.seq for record in ledger.audit_pending(1_000)] == list(range(1, written + 1))
-    with ledger._database.reading() as connection:
+    with ledger._database.writing() as connection:
         connection.exec_driver_sql(f"{pages}100000")
     assert ledger.note(EVENT).seq == written + 1
 

@@ -108,13 +108,13 @@ def test_what_fails_closes_nothing(ledger: Ledger, clock: StoppedClock, tmp_path
     """The close is part of the transaction: with no room for it, there is none, and the next one makes it."""
     ledger.note(TICK)
     clock.moment = MIDNIGHT
-    with ledger._database.reading() as connection:
+    with ledger._database.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 1")
     large = Event("tick", {"text": "x" * 100_000})
     with pytest.raises(Retryable, match="full"):
         ledger.note(large)
     assert ledger.audit_head().seq == 1
-    with ledger._database.reading() as connection:
+    with ledger._database.writing() as connection:
         connection.exec_driver_sql("PRAGMA max_page_count = 100000")
     ledger.note(TICK)
     assert [event for event, _ in on_record(ledger, tmp_path / "audit")] == ["tick", "day_closed", "tick"]

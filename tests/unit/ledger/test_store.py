@@ -1,8 +1,9 @@
 """What the ledger promises the daemon."""
 
 import json
+import sqlite3
 import threading
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
@@ -10,14 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import ClauseElement
-from sqlalchemy import event as sqlalchemy_event
-from sqlalchemy.dialects import postgresql
-from sqlalchemy.schema import CreateIndex, CreateTable
 
 from sealdrop.errors import Fatal, IllegalMove, LeaseLost, Unrecordable
 from sealdrop.ledger import Ledger, Step
-from sealdrop.ledger.schema import metadata
 from sealdrop.model import (
     GENESIS,
     ArchiveId,
@@ -143,6 +139,26 @@ def test_new_documents_and_steps_share_a_transaction(ledger: Ledger, make_docume
     stored = ledger.get(one.id)
     assert stored == replace(validated, first_seq=1, last_seq=3)
     assert ledger.counts() == {"invoices": {State.RECEIVED: 1, State.VALIDATED: 1}}
+
+
+def test_steps_of_one_document_in_one_call_add_up(ledger: Ledger, make_document: MakeDocument) -> None:
+    """What a document becomes is all of its last step, also where that was formed without knowing of the others."""
+    document = ledger.add(make_document(), RECEIVED)
+    once = replace(document, attempts=1, last_error="no", inspection=Inspection(Verdict.ACCEPT, pages=1))
+    validated = replace(document, state=State.VALIDATED)
+    outcomes = ledger.record(Step(document, once, None), Step(document, validated, MOVED))
+    assert ledger.get(document.id) == outcomes[1] == replace(validated, last_seq=2)
+
+
+def test_a_step_leaves_what_it_does_not_change(ledger: Ledger, path: Path, make_document: MakeDocument) -> None:
+    """A report that stays what it was is neither spelled out nor written again."""
+    document = ledger.add(full(make_document()), RECEIVED)
+    spelling = '{"verdict": "accept"}'  # ours has every member
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE document SET inspection = ?", (spelling,))
+        ledger.record(Step(document, replace(document, state=State.VALIDATED, verification=None), MOVED))
+        found = connection.execute("SELECT state, inspection, verification FROM document").fetchone()
+    assert found == ("validated", spelling, None)
 
 
 def test_lost_document_is_left_alone_and_others_are_recorded(
@@ -371,81 +387,6 @@ def test_files_with_another_chain_stop_the_daemon(ledger: Ledger, head: AuditHea
     with pytest.raises(Fatal, match="one of the two was replaced"):
         ledger.audit_written(head)
     assert ledger.audit_pending(9) == (two,)
-
-
-def everything(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
-    """Use every operation of the ledger once."""
-    document = ledger.add(make_document(), RECEIVED)
-    ledger.claim(State.RECEIVED, State.VALIDATED, now=clock.now(), limit=5, lease_s=1)
-    ledger.claim(State.VALIDATED, now=clock.now(), limit=5, lease_s=1, account="main", folder="invoices")
-    ledger.release_leases("host-1")
-    (held,) = lease(ledger, clock, State.RECEIVED)
-    ledger.record(Step(held, replace(held, state=State.VALIDATED), MOVED))
-    ledger.original_removed([document.id])
-    ledger.originals_standing("invoices")
-    ledger.originals_orphaned(["invoices"])
-    ledger.get(document.id)
-    ledger.find(document.short_id)
-    ledger.find("sub/1.pdf")
-    ledger.knows_content(document.sha256)
-    ledger.counts()
-    ledger.oldest_waiting()
-    ledger.oldest_waiting(unheld_at=clock.now())
-    ledger.failed_after(0, limit=9)
-    ledger.audit_written(ledger.audit_pending(9)[-1])
-    ledger.audit_head()
-    ledger.audit_flushed_head()
-
-
-def observe(ledger: Ledger, moment: str, listener: Callable[..., None]) -> None:
-    """Have ``listener`` called at that moment of every statement that the ledger executes."""
-    sqlalchemy_event.listen(ledger._database._engine, moment, listener)
-    sqlalchemy_event.listen(ledger._database._writer, moment, listener)
-
-
-def test_no_operation_reads_history(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
-    """Every statement about documents finds them by an index, so that nothing slows down as documents add up."""
-    statements: dict[str, Any] = {}
-
-    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
-        if " document" in statement and not statement.startswith("INSERT"):
-            statements[statement] = parameters
-
-    observe(ledger, "before_cursor_execute", note)
-    everything(ledger, clock, make_document)
-    plans = {}
-    with ledger._database.reading() as connection:
-        for statement, parameters in list(statements.items()):
-            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-            plans[statement] = [row[3] for row in rows]
-    used = " ".join(step for plan in plans.values() for step in plan)
-    indexes = ("due", "due_account", "active", "standing", "content", "short_id", "file_name", "failed")
-    assert [index for index in indexes if f"INDEX document_{index} " not in used] == []
-    # A partial index may be walked from its start: it holds only what waits.
-    scans = [
-        (statement, step)
-        for statement, plan in plans.items()
-        for step in plan
-        if step.startswith("SCAN") and not step.endswith(("INDEX document_active", "INDEX document_standing"))
-    ]
-    assert scans == []
-
-
-def test_every_statement_is_also_postgresql(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
-    """The same statements and tables can be spelled for PostgreSQL, where claims pass over locked rows."""
-    spelled: list[str] = []
-
-    def note(_connection: object, element: ClauseElement, *_: object) -> None:
-        spelled.append(str(element.compile(dialect=postgresql.dialect())))
-
-    observe(ledger, "before_execute", note)
-    everything(ledger, clock, make_document)
-    for table in metadata.sorted_tables:
-        spelled.append(str(CreateTable(table).compile(dialect=postgresql.dialect())))
-        spelled += [str(CreateIndex(index).compile(dialect=postgresql.dialect())) for index in table.indexes]
-    assert any("FOR UPDATE SKIP LOCKED" in statement for statement in spelled)
-    assert any("IS NOT DISTINCT FROM" in statement for statement in spelled)
-    assert len([statement for statement in spelled if "WHERE due_at IS NOT NULL" in statement]) == 2
 
 
 def test_leases_given_up_fall_due_at_once(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument) -> None:
