@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from sealdrop.checks.findings import Condition, Finding
 from sealdrop.config import Config
 from sealdrop.errors import ConfigurationError
-from sealdrop.pdf.anchors import AnchorFacts, describe_anchors
+from sealdrop.pdf.jobs import AnchorFacts, describe_anchors
 
 SOON = timedelta(days=90)  # a new authority takes a while to be had, and seals are checked for years
 _WHAT = "trust_anchors"

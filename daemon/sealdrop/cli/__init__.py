@@ -5,6 +5,10 @@ command was not understood; 70 the service stopped itself because what is on dis
 configuration cannot be used (sysexits.h).
 """
 
-from sealdrop.cli.app import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the command line; end the process with the exit code that fits."""
+    # Here, since each child of the service imports the program that it comes from: it would load all commands.
+    from sealdrop.cli.app import main as run_commands
+
+    run_commands()

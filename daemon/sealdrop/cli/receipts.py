@@ -8,8 +8,7 @@ from sealdrop.config import Account, Config
 from sealdrop.durable import hash_file
 from sealdrop.errors import ConfigurationError
 from sealdrop.model import CheckName, CheckOutcome, Verification
-from sealdrop.pdf.appearance import Looks
-from sealdrop.pdf.seal import Expectation
+from sealdrop.pdf.jobs import Expectation, Looks
 from sealdrop.receipt import Outcome, Receipt
 
 

@@ -18,7 +18,7 @@ from sealdrop.config import Config, load
 from sealdrop.daemon.startup import audit_folder
 from sealdrop.model import Check, CheckName, CheckOutcome, Verification
 from sealdrop.pdf.jail import Jail, JailLimits
-from sealdrop.pdf.seal import verify_seal
+from sealdrop.pdf.jobs import verify_seal
 from sealdrop.receipt import RECEIPT_SUFFIX, Receipt, read_receipt
 
 _MARKS = {

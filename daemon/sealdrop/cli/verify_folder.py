@@ -37,7 +37,7 @@ from sealdrop.errors import Fatal, Retryable, SealdropError
 from sealdrop.events import EventName
 from sealdrop.model import Verification
 from sealdrop.pdf.jail import Jail, JailLimits
-from sealdrop.pdf.seal import verify_seal
+from sealdrop.pdf.jobs import verify_seal
 from sealdrop.receipt import RECEIPT_SUFFIX, NotAReceipt, Outcome, Receipt, read_receipt
 
 LARGEST_RECEIPT_BYTES = 8 << 20

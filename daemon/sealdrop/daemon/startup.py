@@ -21,8 +21,8 @@ from sealdrop.config import Config
 from sealdrop.durable import fsync_folder, make_folder
 from sealdrop.errors import ConfigurationError, TrailBroken
 from sealdrop.ledger.store import Ledger
-from sealdrop.pdf.anchors import describe_anchors
 from sealdrop.pdf.jail import Jail, JailedError
+from sealdrop.pdf.jobs import describe_anchors
 
 USER = "the service's user"
 

@@ -8,25 +8,13 @@ people to know (RFC 5280, 6.1.1 (d): an anchor is an input of validation, not it
 # asn1crypto has no types.
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 
 from asn1crypto import pem, x509
 
 from sealdrop.errors import ConfigurationError
-
-
-@dataclass(frozen=True, slots=True)
-class AnchorFacts:
-    """One trust anchor; times are aware. ``is_authority`` says whether it may issue certificates."""
-
-    path: str
-    subject: str
-    not_before: datetime
-    not_after: datetime
-    is_authority: bool
+from sealdrop.pdf.jobs import AnchorFacts
 
 
 @lru_cache(maxsize=16)

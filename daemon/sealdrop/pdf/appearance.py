@@ -17,12 +17,12 @@ Where none was asked for, one that might be seen fails: it may hide what the doc
 # mypy: disable-error-code="no-untyped-call"
 # pyHanko says that it is typed, and leaves many of its functions without types.
 
-from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from pyhanko.pdf_utils import generic
 
 from sealdrop.model import PageArea, SealPlace
+from sealdrop.pdf.jobs import Looks
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, entry, open_pdf
 from sealdrop.visible.place import area, distance_mm, in_words, lies_on_page
 
@@ -32,13 +32,6 @@ BEYOND_PAGE = 0.5  # units: a frame's half line
 # ISO 32000-1, 12.5.3.
 _HIDDEN, _PRINT, _NO_VIEW, _TOGGLE_NO_VIEW = 2, 4, 32, 256
 _DEEPEST_TREE = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Looks:
-    """Where a seal should be seen; ``place`` is None if it should be invisible."""
-
-    place: SealPlace | None
 
 
 class Misplaced(Exception):

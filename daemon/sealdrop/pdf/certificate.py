@@ -8,7 +8,7 @@ import unicodedata
 from asn1crypto import x509
 
 from sealdrop.model import SealCertificate, Sha256
-from sealdrop.pdf.reader import shortened
+from sealdrop.pdf.jobs import shortened
 
 
 def describe(certificate: x509.Certificate) -> SealCertificate:

@@ -49,6 +49,7 @@ PRELOADED = [
     "cryptography.hazmat.backends.openssl.backend",
     "encodings.utf_16_be",
     "encodings.ascii",
+    "sealdrop.pdf.shared",  # the last
 ]
 START_S = 30.0  # for a child to come up; longer means that the machine is in trouble
 END_S = 5.0  # for a killed child to be gone; it is mostly far less

@@ -55,7 +55,8 @@ from pyhanko_certvalidator.registry import SimpleTrustManager
 from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
 from sealdrop.model import SealLevel, Timestamp
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, kind_of, shortened
+from sealdrop.pdf.jobs import shortened
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, kind_of
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)

@@ -42,8 +42,6 @@ PDF_HEADER = b"%PDF-"
 # Looking into an object takes 0.2 ms, comparing two states of it another 0.3; a verification has 20 s (see `jail`).
 MOST_OBJECTS = 10_000
 
-TEXT_CHARACTERS = 1000  # of a name or a check in a report; nothing limits them in a PDF or a certificate
-
 _LONG_HEX = re.compile(rb"<((?:[0-9A-Fa-f]{2}){256,})>")
 _LONG_HEX_BEGINS = re.compile(rb"<[0-9A-Fa-f]{512}")
 _LOOKED_AT_BYTES = 4096  # signature dictionaries are short, but for the value
@@ -264,11 +262,6 @@ def hash_beginning(file: BinaryIO, size_bytes: int) -> Sha256:
         digest.update(chunk)
         size_bytes -= len(chunk)
     return Sha256(digest.hexdigest())
-
-
-def shortened(text: str) -> str:
-    """Return text that may quote names from a file, cut to a length that is fit for a report."""
-    return text if len(text) <= TEXT_CHARACTERS else text[: TEXT_CHARACTERS - 1] + "…"
 
 
 def kind_of(error: object) -> str:

@@ -27,7 +27,6 @@ reached. Nothing but the file and the trust anchors is read, and the network nev
 # pyHanko says that it is typed, and leaves many of its functions without types; asn1crypto has none.
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -39,22 +38,21 @@ from pyhanko.sign.validation.generic_cms import extract_tst_data_iter
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 
 from sealdrop.model import (
-    ArchiveId,
     Check,
     CheckName,
     CheckOutcome,
     SealCertificate,
     SealLevel,
-    Sha256,
     Verification,
 )
 from sealdrop.pdf.anchors import load_anchors
-from sealdrop.pdf.appearance import Looks, Misplaced, check_looks
+from sealdrop.pdf.appearance import Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, weigh
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf, shortened
+from sealdrop.pdf.jobs import Expectation, shortened
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf
 from sealdrop.pdf.signatures import (
     SignatureField,
     check_coverage,
@@ -70,28 +68,6 @@ from sealdrop.pdf.signatures import (
 )
 
 _LEVELS = (SealLevel.B, SealLevel.T, SealLevel.LT, SealLevel.LTA)
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """What a sealed PDF is held against; None, or an empty tuple, means that it is not asked.
-
-    ``now`` is aware. ``not_before`` is when the seal was asked for, ``not_after`` when it was there, ``now`` if that
-    is not known; both by our clock. ``archive_ids`` are those that the service gave. ``looks`` is where it should be
-    seen.
-    """
-
-    now: datetime
-    original_size_bytes: int | None = None
-    original_sha256: Sha256 | None = None
-    organisation: str | None = None
-    level: SealLevel | None = None
-    trust_anchors: tuple[Path, ...] = ()
-    not_before: datetime | None = None
-    not_after: datetime | None = None
-    archive_asked: bool = False
-    archive_ids: tuple[ArchiveId, ...] = ()
-    looks: Looks | None = None
 
 
 def verify_seal(sealed: Path, expected: Expectation) -> Verification:

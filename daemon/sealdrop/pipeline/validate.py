@@ -5,9 +5,8 @@ from pathlib import Path
 
 from sealdrop.config import SealPage, Validation
 from sealdrop.model import Finding, Inspection, Reason, Verdict
-from sealdrop.pdf.inspect import inspect
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded
-from sealdrop.pdf.reader import shortened
+from sealdrop.pdf.jobs import inspect, shortened
 from sealdrop.visible.place import is_sound
 
 

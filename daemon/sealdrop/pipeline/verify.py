@@ -6,10 +6,8 @@ from pathlib import Path
 
 from sealdrop.config import Account
 from sealdrop.model import Check, CheckName, CheckOutcome, Document, Verification
-from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.jail import Jail, JailLimitExceeded
-from sealdrop.pdf.reader import shortened
-from sealdrop.pdf.seal import Expectation, verify_seal
+from sealdrop.pdf.jobs import Expectation, Looks, shortened, verify_seal
 
 
 def verify(document: Document, sealed: Path, account: Account, jail: Jail, *, now: datetime) -> Verification:

@@ -15,8 +15,6 @@ import string
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
-from reportlab.pdfbase.pdfmetrics import getAscentDescent, standardFonts, stringWidth  # type: ignore[import-untyped]
-
 from sealdrop.config import SealLine, VisibleSeal, VisibleUnits
 from sealdrop.model import Document, StampLine
 
@@ -26,8 +24,15 @@ LINE_SPACING = 1.2  # of the sender's lines, in font sizes
 DIRECTIVES = frozenset("dmyYHMSjzZ%")  # of strftime: those that are the same whatever the locale
 FORMATS: Mapping[str, str] = {"date": "%Y-%m-%d", "time": "%H:%M"}
 FIELDS = frozenset({*FORMATS, "reference", "organisation", "id", "name", "seal_text"})
-# signapi.md writes them with an underscore.
-FONTS: dict[str, str] = {name.replace("-", "_").lower(): name for name in standardFonts}
+# ISO 32000-1, 9.6.2.2; signapi.md writes them with an underscore.
+FONTS = {
+    name.replace("-", "_").lower(): name
+    for name in (
+        *("Courier", "Courier-Bold", "Courier-Oblique", "Courier-BoldOblique"),
+        *("Helvetica", "Helvetica-Bold", "Helvetica-Oblique", "Helvetica-BoldOblique"),
+        *("Times-Roman", "Times-Bold", "Times-Italic", "Times-BoldItalic", "Symbol", "ZapfDingbats"),
+    )
+}
 
 _SENDERS_TEXT = "{seal_text}"
 _MAY_BE_MISSING = ("reference",)
@@ -102,7 +107,7 @@ def seal_text_problem(visible: VisibleSeal | None, size_px: tuple[int, int] | No
         if line.x_px + wide > width_px:
             room = f"{wide:.0f} pixels, there is room for {width_px - line.x_px:.0f}"
             return f"entry {number} is too long for the seal: {room}"
-    most = 1 + int((line.y_px + _descent(line)) // (LINE_SPACING * line.font_size))
+    most = 1 + int((line.y_px + _reach(line)[1]) // (LINE_SPACING * line.font_size))
     if len(texts) > most:
         return f"{len(texts)} lines are too many for the seal: there is room for {max(most, 0)}"
     return None
@@ -193,20 +198,25 @@ def _room_faults(line: SealLine, size_px: tuple[int, int]) -> Iterator[tuple[str
     right = line.x_px + _width(shortest, line.font, line.font_size)
     if right > width_px:
         yield "text", f"reaches {right:.0f} pixels to the right, and the image is {width_px} wide"
-    ascent, _ = getAscentDescent(FONTS[line.font.replace("-", "_").lower()], line.font_size)
-    if line.y_px + _descent(line) < 0:
-        yield "y_px", f"lets the text reach below the image: {-_descent(line):.0f} pixels at least are needed"
+    ascent, descent = _reach(line)
+    if line.y_px + descent < 0:
+        yield "y_px", f"lets the text reach below the image: {-descent:.0f} pixels at least are needed"
     elif line.y_px + ascent > height_px:
         yield "y_px", f"lets the text reach {line.y_px + ascent:.0f} pixels up, and the image is {height_px} high"
 
 
-def _descent(line: SealLine) -> float:
-    """Return how far the font reaches below the baseline, as a number less than 0."""
-    _, descent = getAscentDescent(FONTS[line.font.replace("-", "_").lower()], line.font_size)
-    return float(descent)
+def _reach(line: SealLine) -> tuple[float, float]:
+    """Return how far the font reaches above the baseline, and below it as a number less than 0."""
+    # Here and below: loaded where there is a visible seal, and nowhere else.
+    from reportlab.pdfbase.pdfmetrics import getAscentDescent  # type: ignore[import-untyped]
+
+    ascent, descent = getAscentDescent(FONTS[line.font.replace("-", "_").lower()], line.font_size)
+    return float(ascent), float(descent)
 
 
 def _width(text: str, font: str, font_size: float) -> float:
+    from reportlab.pdfbase.pdfmetrics import stringWidth
+
     return float(stringWidth(text, FONTS[font.replace("-", "_").lower()], font_size))
 
 

@@ -10,17 +10,17 @@ import io
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-
-from PIL import Image
+from typing import TYPE_CHECKING
 
 from sealdrop.errors import Retryable
+
+if TYPE_CHECKING:  # Pillow takes 4 MB: it is loaded where there is a visible seal, and nowhere else
+    from PIL import Image
 
 MAX_BYTES = 512 << 10  # it goes with every request, in base64
 MAX_PIXELS = 4_000_000
 MAX_SIDE_PX = 14_400  # the largest page there is (ISO 32000-1, annex C.2) at a pixel to the point
 FORMATS = ("PNG", "JPEG")
-
-_TURNS = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
 
 
 class UnusablePicture(Retryable):
@@ -57,6 +57,8 @@ def load(path: Path) -> Picture:
 @lru_cache(maxsize=16)
 def blank(width_px: int, height_px: int) -> Picture:
     """Return a white image."""
+    from PIL import Image
+
     return Picture(_as_png(Image.new("RGB", (width_px, height_px), "white")), width_px, height_px)
 
 
@@ -65,8 +67,11 @@ def turned(picture: Picture, degrees: int) -> Picture:
     """Return the image turned counter-clockwise by a number of quarter turns, without loss."""
     if degrees == 0:
         return picture
+    from PIL import Image
+
+    turn = Image.Transpose[f"ROTATE_{degrees}"]
     with Image.open(io.BytesIO(picture.content)) as image:
-        result = image.transpose(_TURNS[degrees])
+        result = image.transpose(turn)
     return Picture(_as_png(result), result.width, result.height)
 
 
@@ -75,6 +80,8 @@ def _load(path: Path, mtime_ns: int, size_bytes: int) -> Picture:  # noqa: ARG00
     if size_bytes > MAX_BYTES:
         kib = f"{size_bytes / 1024:.0f} KiB, the limit is {MAX_BYTES >> 10} KiB"
         raise UnusablePicture(f"the image {path} is too large, since it goes with every request: {kib}")
+    from PIL import Image
+
     content = path.read_bytes()
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
@@ -96,7 +103,7 @@ def _load(path: Path, mtime_ns: int, size_bytes: int) -> Picture:  # noqa: ARG00
         raise UnusablePicture(f"the image {path} is not a PNG or JPEG file that can be read") from error
 
 
-def _as_png(image: Image.Image) -> bytes:
+def _as_png(image: "Image.Image") -> bytes:
     out = io.BytesIO()
     (image.convert("RGB") if image.mode == "CMYK" else image).save(out, "PNG", optimize=True)
     return out.getvalue()

@@ -8,7 +8,7 @@ import pytest
 from sealdrop.config import Validation
 from sealdrop.model import Finding, Inspection, Reason, Verdict
 from sealdrop.pdf.jail import Jail, JailedError, JailLimitExceeded, Limit
-from sealdrop.pdf.reader import TEXT_CHARACTERS
+from sealdrop.pdf.jobs import TEXT_CHARACTERS
 from sealdrop.pipeline.validate import given_up, validate
 
 FINE = Inspection(Verdict.ACCEPT, pages=1)

@@ -11,7 +11,7 @@ from sealdrop.config import Account
 from sealdrop.model import Check, CheckName, CheckOutcome, SealPlace, Stamp, Timestamp, Verification
 from sealdrop.pdf.appearance import Looks
 from sealdrop.pdf.jail import Jail, JailLimitExceeded, Limit
-from sealdrop.pdf.reader import TEXT_CHARACTERS
+from sealdrop.pdf.jobs import TEXT_CHARACTERS
 from sealdrop.pdf.seal import Expectation
 from sealdrop.pipeline.verify import verify
 
