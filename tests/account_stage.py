@@ -98,6 +98,13 @@ class FakeService:
             return StatusAnswer(answer, 11, Sha256("cd" * 32))
         return StatusAnswer(answer)
 
+    def search(self, status: RemoteStatus) -> tuple[RequestStatus, ...]:
+        """List the requests of a status."""
+        self._enter("search")
+        self.after("search")
+        answers = [self._answer(request_id) for request_id in self.status_of]
+        return tuple(answer for answer in answers if answer.status is status)
+
     def _enter(self, call: str) -> None:
         self.calls.append(call)
         self.before(call)

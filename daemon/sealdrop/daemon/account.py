@@ -30,7 +30,9 @@ from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.hand import Hand, Outcome
 from sealdrop.daemon.line import AccountLine, Operation
+from sealdrop.daemon.listing import LATE_S, LISTABLE, Listing
 from sealdrop.daemon.pollpace import Pace
+from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable, Unrecordable
@@ -100,6 +102,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
+        self._listing = Listing(api.search, clock, rng)
         self._pace = Pace(self._account.poll_first_s, self._account.poll_longest_s)
         self._sign_calls: SignCalls = {} if sign_calls is None else sign_calls
 
@@ -360,7 +363,20 @@ class AccountWorker:
 
     def poll(self, documents: Sequence[Document]) -> None:
         """Ask how far ``sealing`` and ``archiving`` documents are."""
-        self._each(documents, lambda document: self._settle(document, self._poll(document)), Operation.STATUS)
+        late = [document for document in documents if self._waited_s(document) >= LATE_S]
+        listed = self._still_waiting(late)
+
+        def ask(document: Document) -> Step | None:
+            if document.id in listed:
+                return self._recorder.later(document, self._poll_delay_s(document))
+            return self._settle(document, self._poll(document))
+
+        self._each(documents, ask, Operation.STATUS)
+
+    def _still_waiting(self, late: Sequence[Document]) -> frozenset[DocumentId]:
+        """Return which documents the service lists as not done. Nothing depends on lists: no breaker watches that."""
+        with waiting("a list of documents", self._account.call_timeout_s * len(LISTABLE)):
+            return self._listing.still_waiting(late)
 
     def _poll(self, document: Document) -> remote.Seen | None:
         if document.request_id is None:
@@ -575,9 +591,11 @@ class AccountWorker:
 
     def _poll_delay_s(self, document: Document) -> float:
         """Return how long not to ask again, scattered so that what was sent together is not asked for together."""
+        return self._pace.next_s(self._waited_s(document)) * (0.9 + 0.2 * self._rng.random())
+
+    def _waited_s(self, document: Document) -> float:
         since: datetime = document.sign_called_at or document.updated_at
-        waited_s = (self._clock.now() - since) / timedelta(seconds=1)
-        return self._pace.next_s(waited_s) * (0.9 + 0.2 * self._rng.random())
+        return (self._clock.now() - since) / timedelta(seconds=1)
 
     def _seal(self, document: Document) -> Seal:
         return self._config.folders[document.folder].seal

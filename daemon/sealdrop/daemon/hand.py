@@ -27,14 +27,16 @@ class Hand:
         self._since = 0.0
         self._began = 0.0
 
-    def begin(self, document: Document) -> None:
-        """Say that work on a document begins: what was found of its own content goes on record first.
+    def begin(self, document: Document, *, looks_at_copies: bool = False) -> None:
+        """Say that work on a document begins; with ``looks_at_copies``, that it looks for others of its content.
 
-        So does everything, if what is in hand would become too old while the work takes as long as the last one did.
+        Then what is in hand of that content goes on record first. So does everything, if what is in hand would become
+        too old while the work takes as long as the last one did.
         """
         now = self._clock.monotonic()
         last_s = now - self._began if self._held else 0.0
-        if (self._held and now + last_s - self._since > LONGEST_S) or self._holds_content_of(document):
+        is_old = bool(self._held) and now + last_s - self._since > LONGEST_S
+        if is_old or (looks_at_copies and self._holds_content_of(document)):
             self.empty()
         self._began = self._clock.monotonic()
 

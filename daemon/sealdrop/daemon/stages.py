@@ -92,7 +92,7 @@ class LocalStages:
         """Run ``stage`` on one document after the other: trouble with one is its own."""
         hand = Hand(self._settle, self.clock)
         for document in documents:
-            hand.begin(document)
+            hand.begin(document, looks_at_copies=self._looks_at_copies(document))
             if document.due_at is None or self.clock.now() + LONGEST > document.due_at:
                 # The lease could end under our hands: somebody takes it up anew.
                 hand.take(document, self.recorder.later(document, 0.0))
@@ -110,6 +110,12 @@ class LocalStages:
                 step = self.recorder.later(document, delay_s, error)
             hand.take(document, step)
         hand.empty()
+
+    def _looks_at_copies(self, document: Document) -> bool:
+        """Whether what becomes of a document now depends on what is on record of others of its content."""
+        if document.state is State.RECEIVED:
+            return self.config.folders[document.folder].duplicates != "seal-again"
+        return document.state not in (State.SEALED, State.VERIFIED)
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, and clear away what nobody needs any more."""

@@ -1,6 +1,7 @@
 """What is done at SignAPI, against a service that can be made to lag, lose and contradict itself."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -12,11 +13,14 @@ import pytest
 from account_stage import LEASE_S, FakeService, Stage
 from sealdrop.daemon.account import CONTENT_TRIES
 from sealdrop.daemon.clockwatch import ClockWatch
+from sealdrop.daemon.listing import PAUSE_S
 from sealdrop.daemon.refusals import REFUSALS
-from sealdrop.errors import AccountRefused, OutcomeUnknown, Refused, Retryable
+from sealdrop.errors import AccountRefused, MalformedAnswer, OutcomeUnknown, Refused, Retryable
 from sealdrop.model import ExternalId, Reason, RemoteStatus, State
 from sealdrop.signapi.client import StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
+
+MANY = 100  # documents, of which several are asked for within a second
 
 
 @pytest.fixture
@@ -479,3 +483,43 @@ def test_the_answer_about_another_document_is_not_taken(stage: Stage) -> None:
     stage.service.status = status  # type: ignore[method-assign]
     stage.run(600)
     assert stage.get().state is State.SEALED
+
+
+def test_many_that_wait_for_long_are_looked_up_in_a_list(stage: Stage) -> None:
+    """One question tells of all that are not done yet; each that is done is asked for by itself, and delivered."""
+    for number in range(MANY):
+        stage.add(number)
+    stage.run(12)
+    asked = len(stage.service.calls)
+    stage.run(10)
+    calls = Counter(stage.service.calls[asked:])
+    assert 1 <= calls["search"] <= 11
+    assert calls["status"] < MANY, "documents were asked for one by one"
+    assert all(stage.get(number).state is State.SEALING for number in range(MANY))
+    stage.archive()
+    stage.run(60)
+    assert all(stage.get(number).state is State.SEALED for number in range(MANY))
+
+
+@pytest.mark.parametrize("lists", ["none", "everything"])
+def test_a_list_that_is_wrong_keeps_nobody_waiting(stage: Stage, lists: str) -> None:
+    """Where the service has no lists, or lists as waiting what is done, all documents are found out all the same."""
+
+    def search(status: RemoteStatus) -> tuple[RequestStatus, ...]:
+        stage.service.calls.append("search")
+        if lists == "none":
+            raise MalformedAnswer("no list")
+        return tuple(
+            RequestStatus(request_id, None, status, None, None, (), {}) for request_id in stage.service.accepted
+        )
+
+    stage.service.search = search  # type: ignore[method-assign]
+    for number in range(MANY):
+        stage.add(number)
+    stage.run(10)
+    stage.archive()
+    stage.run(600)
+    assert all(stage.get(number).state is State.SEALED for number in range(MANY))
+    assert "search" in stage.service.calls
+    if lists == "none":
+        assert stage.service.calls.count("search") <= 600 / PAUSE_S + 1

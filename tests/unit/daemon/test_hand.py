@@ -19,10 +19,10 @@ class Worker:
         self.recorded: list[list[int]] = []
         self.hand = Hand(self._record, self.clock)
 
-    def work(self, number: int, took_s: float, content: str | None = None) -> None:
+    def work(self, number: int, took_s: float, content: str | None = None, *, looks_at_copies: bool = False) -> None:
         """Find something out of a document."""
         one = _document(number, content)
-        self.hand.begin(one)
+        self.hand.begin(one, looks_at_copies=looks_at_copies)
         self.clock.go(took_s)
         self.hand.take(one, Step(one, replace(one, attempts=1), None))
 
@@ -67,8 +67,12 @@ def test_nothing_is_held_while_slow_work_is_done(worker: Worker) -> None:
 
 
 def test_copies_are_looked_at_one_after_the_other(worker: Worker) -> None:
-    """What was found of a content is on record before the next document of that content is looked at."""
+    """What was found of a content is on record before a document is worked on for which that matters."""
     worker.work(0, 0.0, "a")
     worker.work(1, 0.0, "b")
     worker.work(2, 0.0, "a")
-    assert worker.recorded == [[0, 1]]
+    assert worker.recorded == []
+    worker.work(3, 0.0, "c", looks_at_copies=True)
+    assert worker.recorded == []
+    worker.work(4, 0.0, "a", looks_at_copies=True)
+    assert worker.recorded == [[0, 1, 2, 3]]

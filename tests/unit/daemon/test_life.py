@@ -181,6 +181,11 @@ class Service:
             return StatusAnswer(None)  # a lie, or an answer that overtook what it is about
         return self._with(fault, "status", 1, look)
 
+    def search(self, status: RemoteStatus) -> tuple[RequestStatus, ...]:
+        """List the requests of a status."""
+        answers = self._call("search", 1, lambda: tuple(map(self._answer, self.requests)))
+        return tuple(answer for answer in answers if answer.status is status)
+
     def _create(self, documents: Sequence[tuple[ExternalId, bytes]]) -> tuple[RequestStatus, ...]:
         made = []
         for external_id, content in documents:
@@ -238,7 +243,7 @@ class Service:
         return self._with(self._next_fault(call), call, documents, apply)
 
     def _with(self, fault: str | None, call: str, documents: int, apply: Callable[[], Any]) -> Any:  # noqa: ANN401
-        changes = call != "status"
+        changes = call not in ("status", "search")
         lost = OutcomeUnknown("no answer") if changes else Retryable("no answer")
         match fault:
             case "unsent":

@@ -55,7 +55,7 @@ SEAL_S = 5.0
 WISH_S = 600.0  # Retry-After
 CHANGING = ("create", "sign", "sign_many")
 PROBES = 24 + 8 + 10  # calls an hour of an operation that is broken; see above
-PUMPS = 5
+PUMPS = 9  # submitting, reconciling, signing, and six that poll
 
 
 @dataclass(frozen=True)
