@@ -79,7 +79,7 @@ def _throughput(found: dict[str, Throughput], console: Console) -> Figures:
 
 def _stages(found: dict[str, Throughput], console: Console) -> Figures:
     note = (
-        "ms for each document, user and system and both. A stage's claims and commits in the ledger are in its row; "
+        "ms for each document, user, system and both. A stage's claims and commits in the ledger are in its own row; "
         "'audit files' is the copying of committed records into the trail's files."
     )
     heads = [head for name in found for head in ("user", "system", name)]

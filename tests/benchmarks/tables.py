@@ -54,7 +54,7 @@ def verdict(name: str, figure: float) -> str:
 
 def new_table(title: str, *columns: str, note: str = "") -> Table:
     """Return a table without rows; a ``note`` below it tells how its figures are to be read."""
-    table = Table(title=title, title_justify="left", caption=note or None, caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=note or None)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
     return table
@@ -98,7 +98,7 @@ def fsync_ms(directory: Path) -> float:
 
 
 class Report(Console):
-    """Prints tables, with the machine below each, and keeps them as Markdown."""
+    """Prints tables, each with what is to be said of it and of the machine below, and keeps them as Markdown."""
 
     def __init__(self, machine: str) -> None:
         super().__init__(width=WIDTH)
@@ -106,27 +106,27 @@ class Report(Console):
         self._markdown: list[str] = []
 
     def print(self, *objects: object, **options: object) -> None:
-        """Print; a table's caption gets the machine's line."""
+        """Print; what stands below a table is not folded to its width."""
         for each in objects:
+            notes = []
             if isinstance(each, Table):
-                notes = [str(each.caption)] if each.caption else []
-                each.caption, each.caption_justify = "\n".join([*notes, self._machine]), "left"
-                self._markdown.append(markdown(each))
-        super().print(*objects, **options)  # type: ignore[arg-type]
+                notes = [*([str(each.caption)] if each.caption else []), f"{self._machine}.\n"]
+                each.caption = None
+                self._markdown.append(markdown(each, notes))
+            super().print(each, *notes, sep="\n", highlight=False, **options)  # type: ignore[arg-type]
 
     def markdown(self) -> str:
         """Return all tables so far."""
         return "\n".join(self._markdown)
 
 
-def markdown(table: Table) -> str:
-    """Return a table in Markdown, its title as a heading, its caption below it."""
+def markdown(table: Table, notes: Sequence[str]) -> str:
+    """Return a table in Markdown, its title as a heading, the notes below it."""
     heads = [str(column.header) for column in table.columns]
     rules = ["---:" if column.justify == "right" else "---" for column in table.columns]
     rows = zip(*(map(str, column.cells) for column in table.columns), strict=True)
     lines = [f"| {' | '.join(cells)} |" for cells in (heads, rules, *rows)]
-    caption = [str(table.caption), ""] if table.caption else []
-    return "\n".join([f"### {table.title}", "", *lines, "", *caption])
+    return "\n".join([f"### {table.title}", "", *lines, "", *notes])
 
 
 def goals_table(figures: Mapping[str, float]) -> Table:
