@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import history
 import measures
 from rich.console import Console
 from rich.table import Table
@@ -77,10 +78,24 @@ def _memory(work: Path, console: Console, *, quick: bool) -> Figures:
     }
 
 
+def _history(work: Path, console: Console, *, quick: bool) -> Figures:
+    sizes, rounds = ([10_000, 200_000], 100) if quick else ([10_000, 1_000_000, 10_000_000], history.ROUNDS)
+    table = _table("Ledger, by length of its history", "", "documents", "CPU µs", "pages read", "ratio")
+    figures: Figures = {}
+    for operation, found in history.history(work / "history", sizes, rounds).items():
+        for each in found:
+            ratio = each.cpu_us / found[0].cpu_us
+            table.add_row(operation, f"{each.documents:,}", f"{each.cpu_us:.0f}", f"{each.pages:.1f}", f"{ratio:.2f}")
+        figures[f"history_ratio_{operation.replace(' ', '_')}"] = ratio
+    console.print(table)
+    return figures
+
+
 MEASUREMENTS: dict[str, Callable[..., Figures]] = {
     "throughput": _throughput,
     "latency": _latency,
     "memory": _memory,
+    "history": _history,
 }
 
 
