@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+import history
 import measures
 from idle import FOLDERS, idle
 from peer import SERVICE_S, peer
@@ -145,15 +146,29 @@ def _peer(work: Path, console: Console, *, quick: bool) -> Figures:
     return {"peer_ratio": found.ratio, "peer_per_s": found.per_s, "peer_loop_per_s": found.loop_per_s}
 
 
+def _history(work: Path, console: Console, *, quick: bool) -> Figures:
+    sizes, rounds = ([10_000, 200_000], 100) if quick else ([10_000, 1_000_000, 10_000_000], history.ROUNDS)
+    table = new_table("Ledger, by length of its history", "", "documents", "CPU µs", "pages read", "ratio")
+    figures: Figures = {}
+    for operation, found in history.history(work / "history", sizes, rounds).items():
+        for each in found:
+            ratio = each.cpu_us / found[0].cpu_us
+            table.add_row(operation, f"{each.documents:,}", f"{each.cpu_us:.0f}", f"{each.pages:.1f}", f"{ratio:.2f}")
+        figures[f"history_ratio_{operation.replace(' ', '_')}"] = ratio
+    console.print(table)
+    return figures
+
+
 MEASUREMENTS: dict[str, Callable[..., Figures]] = {
     "speed": _speed,
     "memory": _memory,
     "peer": _peer,
     "idle": _idle,
     "basic": _basic,
+    "history": _history,
 }
 # About how long the quick form of what it may leave out takes; without an entry, it is always measured.
-MAY_BE_LEFT_OUT_S = {"peer": 11.0, "idle": 19.0, "basic": 11.0}
+MAY_BE_LEFT_OUT_S = {"peer": 11.0, "idle": 19.0, "basic": 11.0, "history": 8.0}
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, func, select, text
 
 from sealdrop.errors import Fatal
 from sealdrop.ledger import schema
@@ -27,6 +27,7 @@ from sealdrop.ledger.schema import (
     tally,
     trouble,
 )
+from sealdrop.ledger.statement import Query, Values, limited
 from sealdrop.model import AuditHead, Document, DocumentId, Hold, Reason, Sha256, State, Trouble
 
 _FOUND_AT_MOST = 20
@@ -95,7 +96,8 @@ class LedgerReader:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        return self._first(_documents().where(document.c.id == document_id))
+        with self._database.reading() as connection:
+            return _with_id(connection, document_id)
 
     def find(self, wanted: str, *, limit: int = _FOUND_AT_MOST, state: State | None = None) -> tuple[Document, ...]:
         """Return the documents with that ID, short ID or file name, newest first, at most ``limit``.
@@ -144,8 +146,7 @@ class LedgerReader:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        alike = _of_same_content(later).where(document.c.first_seq < later.first_seq)
-        return self._first(alike.order_by(document.c.first_seq).limit(1))
+        return self._one(_EARLIER, {**_same_place(later), "before": later.first_seq})
 
     def twin_of(self, one: Document) -> Document | None:
         """Return another document of the same content, account and folder that was sealed, or may yet be.
@@ -154,7 +155,8 @@ class LedgerReader:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        return self._first(_of_same_content(one).where(document.c.id != one.id).limit(1))
+        same = (document.c.sha256 == one.sha256, document.c.folder == one.folder, document.c.account == one.account)
+        return self._first(_documents().where(*same, _IS_SEALED_OR_MAY_BE, document.c.id != one.id).limit(1))
 
     def sealed_as(self, content: Document) -> Document | None:
         """Return the document of the same folder and account whose sealed PDF the ``content`` of this one is.
@@ -163,10 +165,7 @@ class LedgerReader:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        same_folder = (document.c.folder == content.folder, document.c.account == content.account)
-        # Said twice, for the index: it holds only what is sealed.
-        is_its_seal = (document.c.sealed_sha256 == content.sha256, document.c.sealed_sha256.is_not(None))
-        return self._first(_documents().where(*is_its_seal, *same_folder).order_by(document.c.first_seq).limit(1))
+        return self._one(_SEALED_AS, _same_place(content))
 
     def any_due(self, state: State, now: datetime) -> bool:
         """Return whether a document of that state is due.
@@ -374,6 +373,12 @@ class LedgerReader:
         with self._database.reading() as connection:
             return AuditHead(*connection.execute(select(*columns)).one())
 
+    def _one(self, query: Query, values: Values) -> Document | None:
+        """Return the document whose ID is found. Usually none is: to ask for all of it at once would be dear."""
+        with self._database.reading() as connection:
+            ids = query.rows(connection, values)
+            return _with_id(connection, ids[0][0]) if ids else None
+
     def _first(self, query: Select[Any]) -> Document | None:
         with self._database.reading() as connection:
             row = connection.execute(query).first()
@@ -384,15 +389,39 @@ def _documents() -> Select[Any]:
     return select(*DOCUMENT_COLUMNS)
 
 
+def _with_id(connection: Connection, document_id: str) -> Document | None:
+    rows = _WITH_ID.rows(connection, {"with_id": document_id})
+    return to_document(rows[0]) if rows else None
+
+
 def _is_held(now: datetime) -> ColumnElement[bool]:
     """Whether a document waits on purpose: what may go on by now, or is at work, does not."""
     return document.c.hold.is_not(None) & document.c.lease.is_(None) & (document.c.due_at > now)
 
 
-def _of_same_content(one: Document) -> Select[Any]:
-    """Select the documents with that content in that folder that were sealed, or may yet be."""
-    # A seal that came back, or that the service claimed to have made: billed, whatever became of the document.
-    sealed = document.c.sealed_sha256.is_not(None) | document.c.reason.in_(BILLED)
-    unsealed = (document.c.state == State.REJECTED) | ((document.c.state == State.FAILED) & ~sealed)
-    same = (document.c.sha256 == one.sha256, document.c.folder == one.folder, document.c.account == one.account)
-    return _documents().where(*same, ~unsealed)
+# A seal that came back, or that the service claimed to have made, was billed, whatever became of the document. As text,
+# for values that are always the same would be given anew each time.
+_IS_SEALED = f"(sealed_sha256 IS NOT NULL OR reason IN ({', '.join(repr(reason.value) for reason in BILLED)}))"
+_IS_SEALED_OR_MAY_BE = text(
+    f"NOT (state = {State.REJECTED.value!r} OR (state = {State.FAILED.value!r} AND NOT {_IS_SEALED}))"
+)
+
+# What is asked of every document, or nearly.
+_WITH_ID = Query(_documents().where(document.c.id == bindparam("with_id")))
+_IN_SAME_PLACE = select(document.c.id).where(
+    document.c.folder == bindparam("in_folder"), document.c.account == bindparam("of_account")
+)
+_IN_SAME_PLACE = limited(_IN_SAME_PLACE.order_by(document.c.first_seq))
+_EARLIER = Query(
+    _IN_SAME_PLACE.where(
+        document.c.sha256 == bindparam("with_sha256"), _IS_SEALED_OR_MAY_BE, document.c.first_seq < bindparam("before")
+    )
+)
+# Said twice, for the index: it holds only what is sealed.
+_SEALED_AS = Query(
+    _IN_SAME_PLACE.where(document.c.sealed_sha256 == bindparam("with_sha256"), document.c.sealed_sha256.is_not(None))
+)
+
+
+def _same_place(one: Document) -> dict[str, object]:
+    return {"with_sha256": one.sha256, "in_folder": one.folder, "of_account": one.account, "limit": 1}

@@ -249,19 +249,13 @@ class Ledger(LedgerReader):
             Fatal: it cannot be trusted.
         """
         now = self._clock.now()
-        waiting = (
-            document.c.sha256 == earlier.sha256,
-            document.c.folder == earlier.folder,
-            document.c.account == earlier.account,
-            document.c.state == State.RECEIVED,
-            document.c.due_at > now,
-            document.c.lease.is_(None),
-        )
+        of = {"with_sha256": earlier.sha256, "in_folder": earlier.folder, "of_account": earlier.account}
+        values = {**of, "in_state": State.RECEIVED, "now": now}
         with self._database.reading() as connection:
-            if connection.execute(select(document.c.id).where(*waiting).limit(1)).first() is None:
+            if not _COPIES.rows(connection, {**values, "limit": 1}):
                 return 0
         with self._database.writing() as connection:
-            return connection.execute(update(document).where(*waiting).values(due_at=now)).rowcount
+            return _HASTEN_COPIES.execute(connection, values)
 
     def give_up_leases(self, documents: Collection[Document]) -> None:
         """Make claimed documents due at once again, for a worker that could not record what became of them.
@@ -370,6 +364,16 @@ _GONE = Statement(
     .where(document.c.id == bindparam("gone"), document.c.original_stands.is_(True))
     .values(original_stands=false())
 )
+_WAITING_COPIES = (
+    document.c.sha256 == bindparam("with_sha256"),
+    document.c.folder == bindparam("in_folder"),
+    document.c.account == bindparam("of_account"),
+    document.c.state == bindparam("in_state"),
+    document.c.due_at > bindparam("now"),
+    document.c.lease.is_(None),
+)
+_COPIES = Query(limited(select(document.c.id).where(*_WAITING_COPIES)))
+_HASTEN_COPIES = Statement(update(document).where(*_WAITING_COPIES).values(due_at=bindparam("now")))
 _PENDING = Query(limited(select(outbox.c.seq, outbox.c.at, outbox.c.hash, outbox.c.line).order_by(outbox.c.seq)))
 _PENDING_HASH = Query(select(outbox.c.hash).where(outbox.c.seq == bindparam("of_seq")))
 _FLUSHED = Query(select(chain.c.head_seq, chain.c.flushed_seq, chain.c.flushed_hash).with_for_update())
