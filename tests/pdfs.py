@@ -5,7 +5,9 @@ and its content; tests number their own objects from 10 on.
 """
 
 import io
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from pypdf import PdfReader, PdfWriter
 
@@ -42,9 +44,7 @@ def with_table(objects: Objects, *, header: bytes = HEADER, trailer: str = "", s
     """Return a PDF of ``objects`` with a cross-reference table; object 1 is the catalog."""
     content, offsets = _bodies(objects, header)
     start = len(content)
-    content += b"xref\n0 1\n0000000000 65535 f \n"
-    for number, offset in sorted(offsets.items()):
-        content += b"%d 1\n%010d 00000 n \n" % (number, offset)
+    content += _table(offsets)
     top = max(offsets) + 1 if size is None else size
     content += b"trailer\n<< /Root 1 0 R /Size %d %s >>\n" % (top, trailer.encode())
     return content + _end(start)
@@ -62,6 +62,36 @@ def with_stream(objects: Objects) -> bytes:
     body = stream(entries, f"/Type /XRef /W [1 4 1] /Root 1 0 R /Size {own + 1}")
     content += b"%d 0 obj\n%s\nendobj\n" % (own, body)
     return content + _end(offsets[own])
+
+
+def write_large(path: Path, pictures: Sequence[int], entries: str = "") -> None:
+    """Write a PDF with a page for each picture of that many bytes, which are holes in the file."""
+    pages = range(10, 10 + 2 * len(pictures), 2)
+    kids = " ".join(f"{number} 0 R" for number in pages)
+    tree = f"<< /Type /Pages /Kids [{kids}] /Count {len(pictures)} >>"
+    offsets: dict[int, int] = {}
+    with path.open("wb") as file:
+        file.write(HEADER)
+
+        def put(number: int, body: str, size_bytes: int | None = None) -> None:
+            offsets[number] = file.tell()
+            file.write(b"%d 0 obj\n%s" % (number, body.encode()))
+            if size_bytes is not None:
+                file.write(b"\nstream\n")
+                file.seek(size_bytes, os.SEEK_CUR)
+                file.write(b"\nendstream")
+            file.write(b"\nendobj\n")
+
+        put(1, "<< /Type /Catalog /Pages 2 0 R >>")
+        put(2, tree)
+        for number, size_bytes in zip(pages, pictures, strict=True):
+            resources = f"<< /XObject << /I {number + 1} 0 R >> >>"
+            put(number, f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 200 200] /Resources {resources} >>")
+            picture = f"/Subtype /Image /Width {size_bytes} /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray"
+            put(number + 1, f"<< {picture} {entries} /Length {size_bytes} >>", size_bytes)
+        start = file.tell()
+        file.write(_table(offsets))
+        file.write(b"trailer\n<< /Root 1 0 R /Size %d >>\n" % (max(offsets) + 1) + _end(start))
 
 
 def updated(original: bytes, objects: Objects, *, trailer: str = "") -> bytes:
@@ -131,6 +161,11 @@ def _bodies(objects: Objects, before: bytes) -> tuple[bytes, dict[int, int]]:
         offsets[number] = len(content)
         content += b"%d 0 obj\n%s\nendobj\n" % (number, _bytes(body))
     return bytes(content), offsets
+
+
+def _table(offsets: Mapping[int, int]) -> bytes:
+    lines = (b"%d 1\n%010d 00000 n \n" % place for place in sorted(offsets.items()))
+    return b"xref\n0 1\n0000000000 65535 f \n" + b"".join(lines)
 
 
 def _startxref(document: bytes) -> int:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import BinaryIO
 
-from pypdf import PasswordType, PdfReader
+from pypdf import PasswordType
 
+from sealdrop.pdf.lean import LeanReader
 from sealdrop.pdf.objects import dictionary_at, name_at
 
 # An end of file whose startxref is 0, on which pypdf searches the whole file for its objects.
@@ -35,7 +36,7 @@ class Opening:
     With ``failure`` and `Access.OPEN`, nothing is known of an encryption.
     """
 
-    reader: PdfReader | None
+    reader: LeanReader | None
     access: Access = Access.OPEN
     rebuilt: bool = False
     failure: Exception | None = None
@@ -49,7 +50,7 @@ class _DamagedEncryption(Exception):
     """The document is encrypted by the Standard security handler, with settings that pypdf cannot use."""
 
 
-class _Reader(PdfReader):
+class _Reader(LeanReader):
     """A reader that tells why it could not get past the encryption."""
 
     def _handle_encryption(self, password: str | bytes | None) -> None:
@@ -81,7 +82,7 @@ def open_document(file: BinaryIO) -> Opening:
 
 def _attempt(file: BinaryIO, *, rebuilt: bool) -> Opening:
     try:
-        reader = _Reader(file, strict=False)
+        reader = _Reader(file)
         access = Access.OPEN
         if reader.is_encrypted:
             unlocked = reader.decrypt("") != PasswordType.NOT_DECRYPTED

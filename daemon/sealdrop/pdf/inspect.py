@@ -11,16 +11,18 @@ import errno
 import io
 import os
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pypdf import PdfReader
+from pypdf import PdfReader, apply_configuration
 from pypdf.generic import NameObject
 
 from sealdrop.config import SealPage, Validation
 from sealdrop.model import Finding, Inspection, PageArea, Reason, Verdict
+from sealdrop.pdf import large
 from sealdrop.pdf.appearance import read_area
 from sealdrop.pdf.content import TooMuchContent, survey
 from sealdrop.pdf.document import Access, Opening, open_document
@@ -32,7 +34,6 @@ from sealdrop.pdf.trial import try_update
 from sealdrop.visible.place import page_number
 
 BYTES_PER_MIB = 1 << 20
-IN_MEMORY_BYTES = 32 * BYTES_PER_MIB  # up to here a file is read once and whole, which is much faster
 
 _VERSION = re.compile(r"\d\.\d")
 
@@ -76,7 +77,8 @@ def inspect(path: Path, rules: Validation, seal_page: SealPage | None = None) ->
     facts = _Facts()
     warnings: list[Finding] = []
     notes: list[Finding] = []
-    with path.open("rb") as file:
+    # pypdf takes no stream for one that is longer than 75 MB: a picture, say, with a mask.
+    with path.open("rb") as file, apply_configuration(maximum_declared_stream_length=sys.maxsize):
         for finding in _settled(file, rules, facts, seal_page):
             match rules.rule(finding.code):
                 case "reject":
@@ -125,7 +127,11 @@ def _findings(file: BinaryIO, rules: Validation, facts: _Facts, seal_page: SealP
     if size_bytes > rules.max_mib * BYTES_PER_MIB:
         size_mib = size_bytes / BYTES_PER_MIB
         yield Finding(Reason.TOO_LARGE, f"{size_mib:.1f} MiB, the limit is {rules.max_mib:g} MiB")
-    source = io.BytesIO(file.read()) if size_bytes <= IN_MEMORY_BYTES else file
+    source: BinaryIO
+    if size_bytes <= large.WHOLE_BYTES:
+        source = io.BytesIO(file.read())
+    else:
+        source = large.LargeFile(io.FileIO(file.fileno(), closefd=False), size_bytes)
     layout = read_layout(source, size_bytes)
     if layout.header_offset is None:
         yield Finding(Reason.NOT_PDF, "there is no PDF header")

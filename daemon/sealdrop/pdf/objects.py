@@ -18,6 +18,8 @@ from pypdf.generic import (
     StreamObject,
 )
 
+from sealdrop.pdf.lean import LeanReader
+
 
 def resolve(value: object) -> PdfObject | None:
     """Return the object that ``value`` is or refers to; None where that is null or cannot be read.
@@ -84,7 +86,8 @@ def content_of(value: object) -> bytes:
     if not isinstance(stream, StreamObject):
         return b""
     try:
-        return stream.get_data()
+        reader = stream.indirect_reference.pdf if stream.indirect_reference is not None else None
+        return (reader.whole(stream) if isinstance(reader, LeanReader) else stream).get_data()
     except (MemoryError, RecursionError):
         raise
     except Exception:  # noqa: BLE001 - as above

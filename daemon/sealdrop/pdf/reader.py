@@ -1,7 +1,8 @@
 """A PDF, or the first bytes of one, as pyHanko reads it.
 
 Reads are positioned, so that a document and its beginning can be read from one open file, and nothing is held in
-memory beyond pyHanko's own objects. A place that cannot exist is an error of the document (`ValueError`), never one
+memory beyond pyHanko's own objects; of a large document, not even the data of their streams (see `large`). A place that
+cannot exist is an error of the document (`ValueError`), never one
 of the disk: `OSError` is left to mean that the disk failed.
 
 A signature's value is a hexadecimal string of some ten thousand digits, which pyHanko reads one digit at a time. That
@@ -19,7 +20,7 @@ import logging
 import os
 import re
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.crypt import AuthStatus
@@ -29,6 +30,7 @@ from pyhanko.pdf_utils.xref import read_object_header
 
 from sealdrop.durable import CHUNK_BYTES
 from sealdrop.model import Sha256
+from sealdrop.pdf import large
 
 # What pyHanko finds goes into the report. Its log texts can quote the document, which no log may hold.
 for _library in ("pyhanko", "pyhanko_certvalidator"):
@@ -70,6 +72,10 @@ class Slice(io.RawIOBase):
         """Say yes."""
         return True
 
+    def fileno(self) -> int:
+        """Return the file's descriptor."""
+        return self._fd
+
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - the type of io.RawIOBase
         """Fill ``buffer`` from the present position, and return the number of bytes.
 
@@ -92,6 +98,27 @@ class Slice(io.RawIOBase):
             raise ValueError("a position before the beginning of the file")
         self._position = base + offset
         return self._position
+
+
+class LeftStream(generic.StreamObject):
+    """A stream whose data stays in the file, and is read anew whenever it is asked for."""
+
+    def __init__(self, dictionary: dict[Any, Any], data: large.Left) -> None:
+        super().__init__(dictionary)
+        self.left = data
+
+    @property
+    def encoded_data(self) -> bytes:
+        """The data as it stands in the file."""
+        return self.left.read()
+
+    def read_data(self, *args: Any, **kwargs: Any) -> bytes:  # noqa: ANN401 - whatever pyHanko's takes
+        """Return the decoded data, which is kept."""
+        self._encoded_data = self.left.read()
+        try:
+            return bytes(super().read_data(*args, **kwargs))
+        finally:
+            self._encoded_data = None
 
 
 class Revision(HistoricalResolver):
@@ -128,6 +155,11 @@ class Revision(HistoricalResolver):
         # In a stream of metadata pyHanko puts names that belong to no object, and then asks to which.
         if isinstance(obj, generic.NameObject) and obj.container_ref is None:
             return obj
+        if isinstance(obj, LeftStream):
+            subsumed = LeftStream({key: self._subsume_object(value) for key, value in obj.items()}, obj.left)
+            place = cast(generic.Reference, obj.container_ref)
+            subsumed.container_ref = generic.Reference(place.idnum, place.generation, self)
+            return subsumed
         found: generic.PdfObject = super()._subsume_object(obj)
         return found
 
@@ -167,7 +199,9 @@ class Reader(PdfFileReader):
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._revisions: dict[int, Revision] = {}
-        super().__init__(io.BufferedReader(Slice(file, size_bytes), _BUFFER_BYTES), strict=False)
+        raw = Slice(file, size_bytes)
+        self._large = large.LargeFile(raw, size_bytes) if size_bytes > large.WHOLE_BYTES else None
+        super().__init__(self._large or io.BufferedReader(raw, _BUFFER_BYTES), strict=False)
 
     def get_historical_resolver(self, revision: int) -> Revision:
         """Return the document as it was at ``revision``, the oldest being 0; made once."""
@@ -203,6 +237,24 @@ class Reader(PdfFileReader):
         if key not in self.resolved_objects:
             self._decode_long_value(generic.Reference(idnum, generation, self))
         return self.resolved_objects.get(key)
+
+    def _read_object(self, ref: generic.Reference, *args: Any, **kwargs: Any) -> generic.PdfObject:  # noqa: ANN401 - pyHanko's
+        if self._large is None or "/Encrypt" in self.trailer_view:
+            found: generic.PdfObject = super()._read_object(ref, *args, **kwargs)
+            return found
+        with self._large.leaving():
+            found = super()._read_object(ref, *args, **kwargs)
+        if not isinstance(found, generic.StreamObject):
+            return found
+        data = found._encoded_data  # noqa: SLF001 - as it was read
+        if not isinstance(data, large.Left):
+            return found
+        if type(found) is generic.StreamObject:
+            left = LeftStream(found, data)
+            left.container_ref = found.container_ref
+            return left
+        found._encoded_data = data.read()  # noqa: SLF001 - a stream of metadata, which is none of the long ones
+        return found
 
     def _decode_long_value(self, ref: generic.Reference) -> None:
         """Put the object into pyHanko's cache if it is a dictionary with one long hexadecimal ``/Contents``."""

@@ -215,21 +215,6 @@ def test_counts_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lim
     assert cause(judge(tmp_path, document)) is R.PARSER_LIMIT
 
 
-def test_a_file_that_is_not_held_in_memory_gets_the_same_verdict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Large files are read piece by piece; what is said of them does not depend on it."""
-    monkeypatch.setattr(module, "IN_MEMORY_BYTES", 0)
-    assert judge(tmp_path, pdfs.document(**MASKED)) == Inspection(
-        Verdict.ACCEPT,
-        warnings=(Finding(R.IMAGE_TRANSPARENCY, "image with a mask (1)"),),
-        pages=1,
-        pdf_version="1.7",
-    )
-    assert cause(judge(tmp_path, pdfs.encrypted(pdfs.document(), user=""))) is R.ENCRYPTED_OWNER
-    assert cause(judge(tmp_path, b"%PDF-1.7\nstartxref\n0\n%%EOF\n")) is R.UNREADABLE
-
-
 def _changeable() -> dict[Reason, bytes]:
     """A document for each rule that a folder can change."""
     good = pdfs.document()

@@ -438,7 +438,8 @@ def test_inspection_in_the_jail(tmp_path: Path) -> None:
 def test_inspection_out_of_memory_is_a_verdict(jail: Jail, tmp_path: Path) -> None:
     """A document that needs more memory than there is gets its verdict from the inspection itself."""
     path = tmp_path / "document.pdf"
-    path.write_bytes(pdfs.document(page="/Resources 10 0 R", objects={10: pdfs.stream(bytes(24 * MIB))}))
+    metadata = pdfs.stream(b"x" * (40 * MIB))  # which are read whole, unlike most
+    path.write_bytes(pdfs.document(catalog="/Metadata 10 0 R", objects={10: metadata}))
     child = jail.run(os.getpid)
     at_rest_bytes = int(Path(f"/proc/{child}/statm").read_text().split()[0]) * resource.getpagesize()
     limits = JailLimits(wall_s=DEADLINE_S, cpu_s=60, memory_bytes=at_rest_bytes + 36 * MIB)
