@@ -28,6 +28,7 @@ from sealdrop.model import AuditHead, AuditRecord, Event, moment_after
 SCHEMA_VERSION = 1
 # Nobody reads a longer line; whoever reads the files can do so in bounded memory.
 LONGEST_LINE_BYTES = 1 << 20
+_PLAIN = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def link(head: AuditHead, at: datetime, document: str | None, event: Event, *, node: str) -> AuditRecord:
@@ -51,7 +52,7 @@ def link(head: AuditHead, at: datetime, document: str | None, event: Event, *, n
     try:
         # The canonical form has its members in the order of their names: written once, it makes both the line and what
         # the hash is of.
-        beginning, rest = rfc8785.dumps(before_hash)[:-1], rfc8785.dumps(after_hash)[1:]
+        beginning, rest = _spelled(before_hash)[:-1], _spelled(after_hash)[1:]
         digest = hashlib.sha256(beginning + b"," + rest).hexdigest()
         line = b'%b,"hash":"%b",%b' % (beginning, digest.encode(), rest)
     except (ValueError, RecursionError) as error:
@@ -79,14 +80,36 @@ def read(line: str) -> AuditRecord:
 
 
 def previous_hash(record: AuditRecord) -> str:
-    """Return the hash that ``record`` names as that of the record before it."""
-    named: str = json.loads(record.line)["prev"]
-    return named
+    """Return the hash that ``record``, as `link` made it, names as that of the record before it."""
+    # Nothing but numbers stands behind it, and in a text its quotes would be escaped.
+    return record.line.rpartition('"prev":"')[2][:64]
 
 
 def event_of(record: AuditRecord) -> str:
     """Return the name of the event that ``record`` is of, empty if it names none."""
     return str(json.loads(record.line).get("event", ""))
+
+
+def _spelled(value: JsonValue) -> bytes:
+    """Return the canonical form of a value."""
+    return _PLAIN.encode(value).encode() if _is_plain(value) else rfc8785.dumps(value)
+
+
+def _is_plain(value: object) -> bool:
+    """Return whether the standard library spells a value as RFC 8785 does; it takes a fifth of the time.
+
+    Numbers with a fraction are spelled otherwise, large ones are refused there, and names beyond the basic plane have
+    another order.
+    """
+    match value:
+        case dict():
+            return all(isinstance(name, str) and name.isascii() and _is_plain(each) for name, each in value.items())
+        case list() | tuple():
+            return all(map(_is_plain, value))
+        case int():
+            return abs(value) < 2**53
+        case _:
+            return value is None or isinstance(value, str)
 
 
 def _number(text: str) -> int | float:

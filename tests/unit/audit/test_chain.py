@@ -5,10 +5,12 @@ import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+import rfc8785
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
+from sealdrop.audit import chain
 from sealdrop.audit.chain import LONGEST_LINE_BYTES, link, previous_hash, read
 from sealdrop.errors import Fatal, Unrecordable
 from sealdrop.model import GENESIS, AuditHead, Event
@@ -66,7 +68,7 @@ def test_time_is_written_in_utc() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        pytest.param({"name": "\ud800"}, "UTF-8", id="a lone surrogate"),
+        pytest.param({"name": "\ud800"}, "surrogates", id="a lone surrogate"),
         pytest.param({"\udcff": 1}, "surrogates", id="a lone surrogate in a key"),
         pytest.param({"x": 2**53}, "integer", id="a number without an exact form"),
         pytest.param({"x": float("nan")}, "nan", id="not a number"),
@@ -106,6 +108,26 @@ def test_every_record_takes_one_line_and_reads_back(
     content = json.loads(record.line, parse_int=lambda text: int(text) if abs(int(text)) < 2**53 else float(text))
     assert (content["event"], content["document"], content["data"], content["node"]) == (name, document, fields, node)
     assert read(record.line) == record
+
+
+@given(st.dictionaries(texts, values, max_size=4))
+def test_the_fast_spelling_is_the_canonical_one(fields: dict[str, JsonValue]) -> None:
+    """Whatever is spelled by the standard library, for it takes less time, is spelled as RFC 8785 says."""
+    assume(chain._is_plain(fields))
+    assert chain._PLAIN.encode(fields).encode() == rfc8785.dumps(fields)
+
+
+@pytest.mark.parametrize("fields", [{"a": 1e21}, {"a": [{"b": 0.5}]}, {"a": 2**53}, {"\U0001f600": 1, "\ufb33": 2}])
+def test_what_the_standard_library_spells_otherwise_is_left_to_the_other(fields: dict[str, JsonValue]) -> None:
+    """Fractions, numbers that are refused and names beyond the basic plane take the slower way."""
+    assert not chain._is_plain(fields)
+
+
+def test_a_text_like_a_link_is_no_link() -> None:
+    """The hash of the record before is the one in its place, whatever texts and names an event holds."""
+    lure = '"prev":"' + "f" * 64
+    record = link(GENESIS, AT, lure, Event(lure, {"prev": "f" * 64, "x": {"prev": lure}, lure: lure}), node=lure)
+    assert previous_hash(record) == GENESIS.hash
 
 
 @pytest.mark.parametrize(
