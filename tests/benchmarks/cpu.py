@@ -51,6 +51,13 @@ def parse(stat: str) -> tuple[str, Spent]:
     return head.partition("(")[2], Spent(int(fields[11]) * TICK_S, int(fields[12]) * TICK_S)
 
 
+def refined(spent: Spent, schedstat: str) -> Spent:
+    """Return the same to the nanosecond: ``/proc/PID/schedstat`` tells the sum so, and many threads spend little."""
+    exact_s = int(schedstat.split(maxsplit=1)[0]) / 1e9
+    user_share = spent.user_s / spent.total_s if spent.total_s else 1.0
+    return Spent(exact_s * user_share, exact_s * (1.0 - user_share))
+
+
 class SpentByName(threading.Thread):
     """Adds up what the threads of a process and its children spend, by the names that the kernel has for them.
 
@@ -86,7 +93,8 @@ class SpentByName(threading.Thread):
         stats = [*Path(f"/proc/{main}/task").glob("*/stat"), *(Path(f"/proc/{child}/stat") for child in children)]
         for stat in stats:
             with suppress(OSError):
-                found[stat] = parse(stat.read_text())
+                name, spent = parse(stat.read_text())
+                found[stat] = name, refined(spent, stat.with_name("schedstat").read_text())
         return found
 
 

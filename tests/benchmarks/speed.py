@@ -4,6 +4,7 @@ The service and the bare client take turns, over the same connections to the sam
 else this machine does meanwhile touches both; medians are compared.
 """
 
+import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -64,8 +65,25 @@ class Latency:
     p95_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Throughput to be measured, under that name among the figures: of how many documents, in how many rounds.
+
+    After ``enough_s`` seconds no other round begins.
+    """
+
+    name: str
+    size_bytes: int
+    documents: int
+    rounds: int
+    enough_s: float = math.inf
+
+
 def by_stage(spent: Mapping[str, Spent], total: Spent, documents: int) -> dict[str, Spent]:
-    """Return what each stage spent for one document, and the rest of ``total`` that no named thread accounts for."""
+    """Return what each stage spent for one document, and the rest of ``total`` that no named thread accounts for.
+
+    The rest may be less than nothing: the kernel tells of a whole process in hundredths of a second.
+    """
     found = dict.fromkeys(STAGES, Spent())
     left = total
     for name, each in spent.items():
@@ -115,10 +133,10 @@ class Run:
         times = sorted([self.lone_s(contents[index % len(contents)]) for index in range(WARM_UP + number)][WARM_UP:])
         return Latency(statistics.median(times), times[min(round(0.95 * len(times)), len(times) - 1)])
 
-    def throughput(self, contents: Sequence[bytes], number: int, rounds: int) -> Throughput:
+    def throughput(self, contents: Sequence[bytes], wish: Wish) -> Throughput:
         """Measure how many documents a second go through, with all that sealdrop promises."""
         service_id, stand_in = self._process.pid, self._at.stand_in.pid
-        each = max(number // rounds, 1)
+        each = max(wish.documents // wish.rounds, 1)
         times: list[float] = []
         bare_times: list[float] = []
         bare_cpu_s = 0.0
@@ -130,14 +148,15 @@ class Run:
             stand_in_before_s = exact_s(stand_in)
             by_name = SpentByName(service_id)
             by_name.start()
-            for _ in range(rounds):
+            began = time.monotonic()
+            while len(times) < wish.rounds and (not times or time.monotonic() - began < wish.enough_s):
                 bare_began = time.process_time()
                 bare_times.append(client.seconds(contents, each, self._level.value))
                 bare_cpu_s += time.process_time() - bare_began
                 before = Spent(*cpu_s(service_id))
                 times.append(self.round_s(contents, each))
                 spent += Spent(*cpu_s(service_id)) - before
-            documents = each * rounds
+            documents = each * len(times)
             stand_in_s = exact_s(stand_in) - stand_in_before_s
             stages = by_stage(by_name.end(), spent, documents)
         return Throughput(
@@ -154,16 +173,6 @@ class Run:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Throughput to be measured, under that name among the figures: of how many documents, in how many rounds."""
-
-    name: str
-    size_bytes: int
-    documents: int
-    rounds: int
-
-
 def speed(
     directory: Path, wishes: Sequence[Wish], *, lone: int = 0, level: Level = Level.LTA
 ) -> tuple[Latency | None, Mapping[str, Throughput]]:
@@ -177,6 +186,4 @@ def speed(
         moment(lambda: is_ready(at, process))
         run = Run(at, process, level)
         latency = run.latency(contents[50_000], lone) if lone else None
-        return latency, {
-            each.name: run.throughput(contents[each.size_bytes], each.documents, each.rounds) for each in wishes
-        }
+        return latency, {each.name: run.throughput(contents[each.size_bytes], each) for each in wishes}

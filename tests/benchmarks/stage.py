@@ -153,12 +153,14 @@ def stage(
     """Seal ``contents`` now (a seal must not be much older than its drop), and have a stand-in answer with them."""
     sealed = directory / "sealed"
     sealed.mkdir(parents=True)
-    pki = Pki.ensure(directory)
+    pki = Pki.ensure(directory.parent)  # one for all stages: making it takes half a second
+    (directory / "pki").symlink_to(directory.parent / "pki", target_is_directory=True)
     sealer = Sealer(pki)
     for content in contents:
         name = hashlib.sha1(content, usedforsecurity=False).hexdigest()
         (sealed / f"{name}.pdf").write_bytes(sealer.seal(content, SealOptions(level)))
-    program = [sys.executable, Path(__file__).with_name("stand_in.py"), directory, "--service-s", str(service_s)]
+    program = [sys.executable, str(Path(__file__).with_name("stand_in.py")), str(directory)]
+    program += ["--service-s", str(service_s)]
     with subprocess.Popen(program, stdout=subprocess.PIPE) as stand_in:
         try:
             assert stand_in.stdout is not None
