@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import backlog
 import measures
 from rich.console import Console
 from rich.table import Table
@@ -77,10 +78,20 @@ def _memory(work: Path, console: Console, *, quick: bool) -> Figures:
     }
 
 
+def _backlog(work: Path, console: Console, *, quick: bool) -> Figures:
+    rows, figures = backlog.run(work, quick=quick)
+    table = _table("Files waiting at the start", *backlog.COLUMNS)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    return figures
+
+
 MEASUREMENTS: dict[str, Callable[..., Figures]] = {
     "throughput": _throughput,
     "latency": _latency,
     "memory": _memory,
+    "backlog": _backlog,
 }
 
 

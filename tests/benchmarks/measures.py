@@ -104,15 +104,16 @@ def latency(directory: Path, number: int, size_bytes: int = 50_000) -> Latency:
 class Memory(threading.Thread):
     """Looks at the memory of a process and its children, and keeps the most that it saw."""
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, *, every_s: float = 0.02) -> None:
         super().__init__(daemon=True)
         self.most_mib = 0.0
+        self._every_s = every_s
         self._process = process
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Look until told to end."""
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(self._every_s):
             self.most_mib = max(self.most_mib, pss_mib(self._process))
 
     def end(self) -> float:

@@ -300,6 +300,7 @@ class Crew:
             lasting.recorder,
             lasting.troubles,
             self._room,
+            lasting.under_way,
             lasting.clock,
             lasting.log,
             lasting.broken,
