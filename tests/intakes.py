@@ -14,7 +14,8 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
-from sealdrop.ledger.store import Ledger
+from sealdrop.daemon.underway import UnderWay
+from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import Document, Event
 from sealdrop.spool import Spool
 
@@ -48,6 +49,7 @@ class Intake:
     ledger: Ledger
     spool: Spool
     log: KeptLog
+    under_way: UnderWay
     taken: list[Document] = field(default_factory=list)
 
     @property
@@ -68,11 +70,12 @@ def intake(directory: Path, *, folder: str = "", service: str = "") -> Iterator[
     broken: list[BaseException] = []
     where = config.service.state_dir / "ledger.sqlite"
     with Ledger.open(where, link=lambda *parts: link(*parts, node="host"), clock=clock) as ledger:
-        taken: list[Document] = []
+        taken, under_way = list[Document](), UnderWay()
         recorder = Recorder(ledger, clock, log, on_stored=lambda _: None, on_record=lambda: None)
 
-        def hear(document: Document, _: Event) -> None:
+        def hear(document: Document, event: Event) -> None:
             taken.append(document)
+            under_way.recorded(Step(document, document, event))  # or nothing would be taken after the first few
 
         recorder.listen(hear)
         troubles = Troubles("host", ledger, clock, log)
@@ -88,13 +91,14 @@ def intake(directory: Path, *, folder: str = "", service: str = "") -> Iterator[
             recorder,
             troubles,
             room,
+            under_way,
             clock,
             log,
             broken.append,
             {},
         )
         try:
-            yield Intake(config, worker, ledger, spool, log, taken)
+            yield Intake(config, worker, ledger, spool, log, under_way, taken)
         finally:
             worker.stop()
             assert worker.join(60)

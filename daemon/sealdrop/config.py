@@ -281,6 +281,8 @@ class Folder(Table):
     outbound_name: Annotated[Template, PlainValidator(read_template)] = Template()
     hours: Annotated[Hours, PlainValidator(read_hours)] = Hours()
     daily_quota: int | None = Field(default=None, ge=1)
+    in_flight_documents: int = Field(default=5_000, ge=1, le=1_000_000)
+    in_flight_mib: float = Field(default=4_096.0, gt=0, le=1 << 20)
     seal: Seal = Seal()
     validation: Validation = Validation()
 

@@ -61,6 +61,8 @@ class EventName(StrEnum):
     CERTIFICATE_RENEWED = "certificate_renewed"
     AUDIT_BEHIND = "audit_behind"
     AUDIT_CAUGHT_UP = "audit_caught_up"
+    TAKING_OVER_WAITS = "taking_over_waits"
+    TAKING_OVER_GOES_ON = "taking_over_goes_on"
     DISK_LOW = "disk_low"
     DISK_OK = "disk_ok"
     WATCH_UNAVAILABLE = "watch_unavailable"

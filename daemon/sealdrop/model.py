@@ -566,6 +566,9 @@ class AlertKind(StrEnum):
     SERVICE_BROKEN = "service_broken"
 
 
+PRESSURE = "pressure on "  # begins the subject of what is kept with the troubles, and is none; then "folder NAME"
+
+
 @dataclass(frozen=True, slots=True)
 class Trouble:
     """Something that is wrong with the service's surroundings, and that somebody should know of while it lasts.
@@ -576,6 +579,11 @@ class Trouble:
     subject: str
     since: datetime
     text: str
+
+    @property
+    def is_pressure(self) -> bool:
+        """Whether it is none after all: more is dropped than goes through, and the rest waits for its turn."""
+        return self.subject.startswith(PRESSURE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ left before the row was committed, or what a restored ledger has forgotten.
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sealdrop.durable import fsync_folder, make_folder
+from sealdrop.durable import fsync_folder
 from sealdrop.model import CompanionKind, DocumentId, Sha256
 
 _DOCUMENT_ID = re.compile(r"[0-9]{8}-[0-9a-f]{16}")
@@ -29,7 +29,7 @@ class Spool:
     """The spool below ``root``; every path in it follows from a document's ID."""
 
     root: Path
-    # The folders right below the root that this process has made durable: nobody ever removes them.
+    # The folders right below the root that this process knows to be durable: nobody ever removes them.
     _durable: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def folder(self, document: DocumentId) -> Path:
@@ -58,23 +58,39 @@ class Spool:
         return self.folder(document) / f"sealed-{(sha256 or 'none')[:16]}.pdf"
 
     def make(self, document: DocumentId) -> Path:
-        """Create the document's folder, durably, and return it."""
+        """Create the document's folder and return it; it is durable once `make_durable` has returned."""
         folder = self.folder(document)
         above = folder.parent
         if above.name not in self._durable:
-            # Whoever made it, an instant ago or before a crash, may not have come to make it durable.
-            make_folder(above, mode=0o700)
-            self._durable.add(above.name)
+            above.mkdir(mode=0o700, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        fsync_folder(above)
         return folder
 
+    def make_durable(self, documents: Collection[DocumentId]) -> None:
+        """Make the documents' folders durable, and all the names in them: each folder is flushed once.
+
+        Not what the files hold.
+        """
+        folders = [self.folder(document) for document in documents]
+        for folder in folders:
+            fsync_folder(folder)
+        above = {folder.parent for folder in folders}
+        for each in above:
+            fsync_folder(each)
+        # Whoever made one, an instant ago or before a crash, may not have come to make it durable.
+        new = {each.name for each in above} - self._durable
+        if new:
+            fsync_folder(self.root)
+            self._durable.update(new)
+
     def remove(self, document: DocumentId) -> None:
-        """Remove all of the document's files; it is no fault if there are none."""
+        """Remove all of the document's files; it is no fault if there are none.
+
+        Not durably: what a power cut brings back, the next start clears, as it clears what a crash has left.
+        """
         folder = self.folder(document)
         if folder.exists():
             shutil.rmtree(folder)
-            fsync_folder(folder.parent)
 
     def documents(self) -> Iterator[DocumentId]:
         """Yield the IDs that have a folder here; anything else that lies here is none of our business."""

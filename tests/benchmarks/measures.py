@@ -10,15 +10,16 @@ from stage import MIB, drop, is_ready, moment, pdf, pss_mib, service, stage
 class Memory(threading.Thread):
     """Looks at the memory of a process and its children, and keeps the most that it saw."""
 
-    def __init__(self, process: int) -> None:
+    def __init__(self, process: int, *, every_s: float = 0.02) -> None:
         super().__init__(daemon=True)
         self.most_mib = 0.0
+        self._every_s = every_s
         self._process = process
         self._ended = threading.Event()
 
     def run(self) -> None:
         """Look until told to end."""
-        while not self._ended.wait(0.02):
+        while not self._ended.wait(self._every_s):
             self.most_mib = max(self.most_mib, pss_mib(self._process))
 
     def end(self) -> float:

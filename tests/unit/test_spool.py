@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from documents import DIGEST
-from sealdrop import durable
+from sealdrop import spool as module
 from sealdrop.model import DocumentId
 from sealdrop.spool import Spool
 
@@ -35,7 +35,7 @@ def test_two_answers_never_share_a_file(spool: Spool) -> None:
 def test_a_folder_is_for_the_service_alone_and_durable(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody else may look into it, whatever the umask; the names of both folders are flushed."""
+    """Nobody else may look into it, whatever the umask; all the names on the way to it are flushed."""
     flushed: list[int] = []
     fsync = os.fsync
 
@@ -47,11 +47,12 @@ def test_a_folder_is_for_the_service_alone_and_durable(
     before = os.umask(0)
     try:
         folder = spool.make(ID)
+        spool.make_durable([ID])
     finally:
         os.umask(before)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o777 == 0o700
-    assert {tmp_path.stat().st_ino, folder.parent.stat().st_ino} <= set(flushed)
+    assert flushed == [each.stat().st_ino for each in (folder, folder.parent, tmp_path)]
 
 
 def test_the_folder_above_is_flushed_even_if_it_was_there(
@@ -60,9 +61,26 @@ def test_the_folder_above_is_flushed_even_if_it_was_there(
     """A crash may have come between making it and making it durable."""
     (tmp_path / "dd").mkdir()
     flushed: list[Path] = []
-    monkeypatch.setattr(durable, "fsync_folder", flushed.append)
+    monkeypatch.setattr(module, "fsync_folder", flushed.append)
     spool.make(ID)
+    spool.make_durable([ID])
     assert tmp_path in flushed
+
+
+def test_what_several_documents_share_is_flushed_once(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of documents that are taken together, each has its own folder flushed, and what is above them is only once."""
+    flushed: list[Path] = []
+    monkeypatch.setattr(module, "fsync_folder", flushed.append)
+    together = [ID, DocumentId("20261123-99112233aabbccdd")]
+    for document in together:
+        spool.make(document)
+    spool.make_durable(together)
+    assert flushed == [*map(spool.folder, together), tmp_path / "dd", tmp_path]
+    flushed.clear()
+    spool.make_durable([ID])
+    assert flushed == [spool.folder(ID), tmp_path / "dd"]  # nobody ever removes what is above
 
 
 def test_what_is_removed_is_gone_and_may_be_gone_before(spool: Spool) -> None:

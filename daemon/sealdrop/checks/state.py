@@ -82,7 +82,7 @@ def _judge_content(config: Config, ledger: LedgerReader) -> Iterator[Finding]:
     yield from stranded
     if not stranded:
         yield Finding(_SUBJECT, "documents", "whatever waits has its folder and its account")
-    troubles = ledger.troubles()
+    troubles = [each for each in ledger.troubles() if not each.is_pressure]
     if troubles:
         more = f", and {len(troubles) - 1} more" if len(troubles) > 1 else ""
         text = f"the service had trouble with {troubles[0].subject}{more}: {troubles[0].text}"

@@ -22,7 +22,7 @@ from sealdrop.daemon.figures import without_held
 from sealdrop.daemon.line import NEEDED_BY, Operation, subject
 from sealdrop.daemon.startup import audit_folder, ledger_path
 from sealdrop.ledger.reading import Held, LedgerReader
-from sealdrop.model import END_STATES, Document, Hold, State, Trouble
+from sealdrop.model import END_STATES, PRESSURE, Document, Hold, State, Trouble
 
 # What each call is for.
 _CALL_WORDS: Mapping[Operation, str] = {
@@ -99,7 +99,9 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
     # What is held on purpose must not hide what is not.
     oldest = {**ledger.oldest_waiting(), **ledger.oldest_waiting(unheld_at=now)}
     head = ledger.audit_head()
-    troubles = ledger.troubles()
+    told = ledger.troubles()
+    troubles = [each for each in told if not each.is_pressure]
+    pressure = [each for each in told if each.is_pressure]
     held = ledger.held(now)
     waits = _waits_for_accounts(settings, without_held(counts, held))
     if as_json:
@@ -113,6 +115,7 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
                 for folder, states in counts.items()
             },
             "troubles": [_trouble_as_json(trouble, waits.get(trouble.subject)) for trouble in troubles],
+            "pressure": [_TROUBLE.dump_python(each, mode="json") for each in pressure],
             "audit": {"seq": head.seq, "hash": head.hash},
         }
         console.out(json_text.dumps(content, ensure_ascii=False, indent=2))
@@ -126,6 +129,8 @@ def _overview(settings: Config, ledger: LedgerReader, console: Console, *, as_js
     console.print(_table(counts, console))
     for each in held:
         _say(console, _held_words(each, settings))
+    for pressed in pressure:
+        _say(console, _pressure_words(pressed))
     for folder, waiting in sorted(oldest.items()):
         _say(console, f"[bold]{shown(folder)}[/bold]: {_waits(waiting, settings.service.zone())}")
     if not oldest:
@@ -186,6 +191,15 @@ def _trouble_as_json(trouble: Trouble, waiting: _Waiting | None) -> dict[str, Js
             "tried_again_within_s": waiting.tried_within_s,
         }
     return known
+
+
+def _pressure_words(pressed: Trouble) -> str:
+    folder = pressed.subject.removeprefix(PRESSURE).partition(" ")[2]
+    since = f"since {pressed.since:%Y-%m-%d %H:%M:%S} UTC ({age(datetime.now(UTC) - pressed.since)})"
+    return (
+        f"[bold]{shown(folder)}[/bold]: {shown(pressed.text)}, {since}. "
+        "Files wait in inbound, and are taken as these get through."
+    )
 
 
 def _held_words(held: Held, settings: Config) -> str:

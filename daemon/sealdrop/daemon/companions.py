@@ -120,7 +120,7 @@ class Companions:
     def take(
         self, path: Path, document: DocumentId, beside: Beside, *, check: Callable[[], None]
     ) -> tuple[Companion, ...] | None:
-        """Copy the companions into the document's spool folder, durably; None if one has changed or gone meanwhile.
+        """Copy the companions into the document's spool folder, as `intake.take` does; None if one has changed or gone.
 
         Raises:
             OSError: a copy could not be written.

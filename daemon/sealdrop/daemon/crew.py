@@ -324,6 +324,7 @@ class Crew:
             lasting.recorder,
             lasting.troubles,
             self._room,
+            lasting.under_way,
             lasting.clock,
             lasting.log,
             lasting.broken,

@@ -7,7 +7,7 @@ from sealdrop.config import Config
 from sealdrop.daemon.line import NEEDED_BY, subject
 from sealdrop.events import EventName
 from sealdrop.ledger.reading import Held
-from sealdrop.model import END_STATES, Document, Event, State, Trouble
+from sealdrop.model import END_STATES, PRESSURE, Document, Event, State, Trouble
 
 ENDS: Mapping[str, str] = {
     EventName.DOCUMENT_DELIVERED: "delivered",
@@ -52,6 +52,10 @@ def words(
         number, until = sum(each.documents for each in held), _moment(first, now, config.service.zone())
         parts.append(f"{number} held for hours or quotas, the first until {until}")
     for trouble in troubles:
+        if trouble.is_pressure:
+            folder = trouble.subject.removeprefix(PRESSURE)
+            parts.append(f"{folder} waits since {_moment(trouble.since, now, config.service.zone())}: {trouble.text}")
+            continue
         number = waiting.get(trouble.subject, 0)
         told = f"{number} wait for {trouble.subject}, in trouble" if number else f"{trouble.subject} in trouble"
         parts.append(f"{told} since {_moment(trouble.since, now, config.service.zone())}")

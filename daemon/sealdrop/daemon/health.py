@@ -143,7 +143,7 @@ class Health:
             unclaimed_s=self._unclaimed_s,
             out_of_reach=self._out_of_reach,
             certificates=self.certificates,
-            troubles=lambda: len(self._troubles.present()),
+            troubles=lambda: sum(not each.is_pressure for each in self._troubles.present()),
             places=dict(_places(self._config)),
         )
 

@@ -21,11 +21,21 @@ from sealdrop.daemon.room import Room
 from sealdrop.daemon.standing import Standing
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
+from sealdrop.daemon.underway import Turn, UnderWay
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import Companion, CompanionKind, Document, DocumentId, FileIdentity, Reason, State, new_document_id
+from sealdrop.model import (
+    Companion,
+    CompanionKind,
+    Document,
+    DocumentId,
+    FileIdentity,
+    Reason,
+    State,
+    new_document_id,
+)
 from sealdrop.pipeline import intake, records
 from sealdrop.pipeline.below import status_below
 from sealdrop.pipeline.companions import wishes_in
@@ -40,6 +50,8 @@ CHUNK = 256  # files of the sweep that are looked at before those come first aga
 LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 2.0
 ROOM_SLEEP_S = 2.0
+TURN_SLEEP_S = 0.1  # between two looks whether what is under way has become less
+AHEAD = 32  # documents for each inspector that wait to be examined when no more are taken over
 PREDECESSOR_LOOK_S = 1.0
 MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
@@ -64,6 +76,7 @@ class InboundWorker:
         recorder: Recorder,
         troubles: Troubles,
         room: Room,
+        under_way: UnderWay,
         clock: Clock,
         log: Log,
         on_fatal: Callable[[BaseException], None],
@@ -102,6 +115,8 @@ class InboundWorker:
         self._subject = f"folder {name} inbound"
         self._events_subject = f"folder {name} events"
         self._room = room
+        self._under_way = under_way
+        self._turn = Turn(name, self._folder, AHEAD * config.service.inspectors, under_way, troubles)
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound, mounts)
         self._complaints = Complaints(
@@ -197,29 +212,37 @@ class InboundWorker:
         if why is not None:
             self._room.wanted(self.name, why)
             return ROOM_SLEEP_S
+        if self._turn.must_be_waited_for():
+            self._reached()
+            return TURN_SLEEP_S
         if self._listing is None and self._sweep_due.is_set():
             self._begin_sweep()
         self._hinted = self._hinted or self._watch.take_hints()
-        hinted = {self._hinted.pop() for _ in range(min(CHUNK, len(self._hinted)))}
+        number = min(CHUNK, self._turn.number())
+        hinted = {self._hinted.pop() for _ in range(min(number, len(self._hinted)))}
         self._take_complete(hinted, hinted)
-        self._take_complete(self._sightings.due(self._clock.monotonic(), CHUNK), set())
+        self._take_complete(self._sightings.due(self._clock.monotonic(), number), set())
         if self._listing is not None and self._sightings.room > 0:
             self._go_on_sweeping(self._listing)
         self.waiting_since = self._sightings.oldest()
-        inbound = str(self._folder.inbound)
-        self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
+        self._reached()
         if not self._without_room:
             self._room.enough(self.name)
-        return 0.0 if self._complaints.settle() else self._idle_s()
+        return 0.0 if self._complaints.settle() else max(self._idle_s(), 0.0 if number else TURN_SLEEP_S)
+
+    def _reached(self) -> None:
+        inbound = str(self._folder.inbound)
+        self._troubles.over(self._subject, EventName.FOLDER_REACHABLE, folder=self.name, path=inbound)
 
     def _idle_s(self) -> float:
         goes_on = self._sightings.room > 0 if self._listing is not None else self._sweep_due.is_set()
         if self._hinted or goes_on:
             return 0.0
+        longest_s = ROOM_SLEEP_S if self._turn.is_pressed else LONGEST_SLEEP_S
         next_due = self._sightings.next_due()
         if next_due is None:
-            return LONGEST_SLEEP_S
-        return min(max(next_due - self._clock.monotonic(), 0.0), LONGEST_SLEEP_S)
+            return longest_s
+        return min(max(next_due - self._clock.monotonic(), 0.0), longest_s)
 
     def _check_folder(self) -> None:
         """Pass if the folder is there and its originals can be removed: what could only be copied is better left.
@@ -436,7 +459,13 @@ class InboundWorker:
             self._complaints.tell(path, Reason.FILE_UNREADABLE, error.strerror or "it cannot be read")
 
     def _take_if_room(self, path: Path, seen: FileIdentity, beside: Beside, need_bytes: int) -> Document | None:
-        """Take the file over; if there is no room for it, it waits, and smaller ones go past it."""
+        """Take the file over; if there is no room for it, it waits, and smaller ones go past it.
+
+        None goes past it if it is what is under way that leaves none.
+        """
+        if self._turn.keeps_out(need_bytes):
+            self._sightings.wait(path, now=self._clock.monotonic(), delay_s=TURN_SLEEP_S, complete=seen)
+            return None
         why = self._room.lacks(need_bytes)
         if why is None:
             try:
@@ -447,6 +476,8 @@ class InboundWorker:
                 why = error.strerror or str(error)
             else:
                 self._without_room.discard(path)
+                if document is not None:
+                    self._under_way.add(document)
                 return document
         self._without_room.add(path)
         self._room.wanted(self.name, why)
@@ -515,12 +546,17 @@ class InboundWorker:
             return
         try:
             with progress.waiting("the ledger", 0.0):
+                self._spool.make_durable([document.id for document in batch])
                 self._recorder.received(batch)
         except Exception:
             # A failing disk can leave it open whether the rows are there: only what surely has none is of no use.
             for document in batch:
+                self._under_way.drop(document.id)
+            for document in batch:
                 if self._ledger.get(document.id) is None:
                     self._spool.remove(document.id)
+                else:
+                    self._under_way.add(document)
             raise
         # If we crash from here on, the originals are recognised and removed by the next start.
         self._standing.remove(batch)

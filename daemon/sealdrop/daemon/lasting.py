@@ -11,6 +11,7 @@ from sealdrop.daemon.clocktrust import ClockTrust
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.daemon.unclaimed import Unclaimed
+from sealdrop.daemon.underway import UnderWay
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
 from sealdrop.metrics.meter import Meter
@@ -24,7 +25,8 @@ class Lasting:
     ``broken`` is called by a worker that finds that nothing may go on; ``on_record`` says that there are new audit
     records. ``sign_calls`` is, for each account, what is remembered of the sign calls of this process: whether one may
     be repeated must not depend on whether the configuration was read anew meanwhile. So with ``mounts``: on which mount
-    each folder has been seen; a share that is away when the configuration is read anew is missed all the same.
+    each folder has been seen; a share that is away when the configuration is read anew is missed all the same. And with
+    ``under_way``: what the documents' moves are told to.
     """
 
     node: str
@@ -42,3 +44,4 @@ class Lasting:
     on_record: Callable[[], None]
     sign_calls: dict[str, SignCalls] = field(default_factory=dict)
     mounts: dict[Path, Path] = field(default_factory=dict)
+    under_way: UnderWay = field(default_factory=UnderWay)

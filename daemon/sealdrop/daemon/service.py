@@ -127,6 +127,8 @@ class Daemon:
             broken=self._broken,
             on_record=self._trail_writer.wake,
         )
+        self._under_way = lasting.under_way
+        self._recorder.follow(self._under_way.recorded)
         self._shifts = Shifts(means, locks, lasting, limits)
         self._clock_watch = ClockWatch(self._clock, self._ledger, log, on_set_back=self._make_up)
         self._reload = Reload(
@@ -170,6 +172,7 @@ class Daemon:
         self._ledger.release_leases(self._node)
         # The clock may have been wrong in the last run: what was put off until a future that it saw would wait for it.
         self._ledger.hasten(self._clock.now())
+        self._under_way.load(self._ledger.under_way())
         self._troubles.clear()
         self._ledger.keep_places(addresses(self.config), inbounds(self.config))
         self._recorder.note(EventName.SERVICE_STARTED, version=__version__, **on_record(self.config))

@@ -371,6 +371,7 @@ class LocalStages:
     def _fetch(self, document: Document, failed: Path) -> bool:
         with naming(self.spool.folder(document.id)):
             self.spool.make(document.id)
+            self.spool.make_durable([document.id])
         return fetch_back(document, self.spool.original(document.id), failed, self._companions(document))
 
     def _companions(self, document: Document) -> Mapping[CompanionKind, Path]:

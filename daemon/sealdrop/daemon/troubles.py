@@ -15,7 +15,7 @@ from sealdrop.errors import Retryable, Unrecordable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import Trouble
+from sealdrop.model import PRESSURE, Trouble
 
 VISIBLE_SEALS = "visible seals of folder "  # then the folder's name
 
@@ -65,6 +65,13 @@ class Troubles:
                 self._keep(Trouble(subject, since, text), event, fields)
             self._write()
 
+    def press(self, subject: str, text: str, event: EventName, **fields: object) -> None:
+        """As `tell`, of what is no fault of anything: that more is dropped on ``subject`` than goes through."""
+        with self._lock:
+            if PRESSURE + subject not in self._present:
+                self._keep(Trouble(PRESSURE + subject, self._clock.now(), text), event, fields, is_fault=False)
+            self._write()
+
     def over(self, subject: str, event: EventName, **fields: object) -> None:
         """Say that all is well with ``subject``; ``event`` is logged if it was not."""
         with self._lock:
@@ -105,9 +112,10 @@ class Troubles:
         with self._lock:
             return tuple(self._present.values())
 
-    def _keep(self, trouble: Trouble, event: EventName, fields: Mapping[str, object]) -> None:
+    def _keep(self, trouble: Trouble, event: EventName, fields: Mapping[str, object], *, is_fault: bool = True) -> None:
         self._present[trouble.subject] = Told(trouble, event, fields)
-        self._log.error(event, **fields)
+        say = self._log.error if is_fault else self._log.info
+        say(event, **fields)
         self._unwritten[trouble.subject] = trouble
 
     def _write(self) -> None:
@@ -127,5 +135,5 @@ class Troubles:
 
 def _owner(subject: str) -> tuple[str, str]:
     """Return what a subject belongs to: for one of an account or a folder, that word and its name."""
-    kind, _, rest = subject.partition(" ")
+    kind, _, rest = subject.removeprefix(PRESSURE).partition(" ")
     return kind, rest.partition(" ")[0]

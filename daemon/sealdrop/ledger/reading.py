@@ -3,7 +3,7 @@
 Each method sees one moment of the database. Answers are bounded or come in batches, however long the history is.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -45,6 +45,15 @@ class Held:
     hold: Hold
     documents: int
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InSpool:
+    """A document that has not come to its end, and what it takes in the spool."""
+
+    document: DocumentId
+    folder: str
+    size_bytes: int
 
 
 def to_document(row: Iterable[Any]) -> Document:
@@ -223,6 +232,18 @@ class LedgerReader:
                 if documents:
                     counted.setdefault(folder, {})[state] = documents
         return counted
+
+    def under_way(self) -> Iterator[InSpool]:
+        """Yield all documents that have not come to their end, or wait to be given back.
+
+        Raises:
+            Retryable: the database cannot be read now.
+            Fatal: it cannot be trusted.
+        """
+        columns = (document.c.id, document.c.folder, document.c.size_bytes, document.c.sealed_size_bytes)
+        with self._database.reading() as connection:
+            for row in connection.execute(select(*columns).where(ACTIVE)):
+                yield InSpool(row.id, row.folder, row.size_bytes + (row.sealed_size_bytes or 0))
 
     def oldest_waiting(self, *, unheld_at: datetime | None = None) -> Mapping[str, Document]:
         """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.

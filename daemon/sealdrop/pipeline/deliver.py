@@ -268,12 +268,12 @@ def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: C
 
 def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequence[Piece]) -> None:
     folder = make_subfolder(root, name.parent)
-    # A crash can leave a temporary name even beside a file that has got its final one.
-    (folder / temporary_name(document.id)).unlink(missing_ok=True)
     for piece in missing:
         publish_new(piece.content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
     if not missing:
-        # All stands there already: whoever gave the last of these names may have been cut off before it was durable.
+        # All stands there already: whoever gave the last of these names may have been cut off before it was durable,
+        # and before the temporary one beside it was gone.
+        (folder / temporary_name(document.id)).unlink(missing_ok=True)
         fsync_folder(folder)
 
 

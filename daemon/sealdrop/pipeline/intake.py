@@ -31,7 +31,6 @@ from sealdrop.durable import (
     TEMPORARY_SUFFIX,
     copy_hashed,
     flush,
-    fsync_folder,
     tagged_name,
     temporary_name,
 )
@@ -52,7 +51,7 @@ LARGEST_BYTES = LARGEST_DOCUMENT_MIB << 20  # no folder can be told to accept mo
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A durable copy stands in the spool; ``name`` is the path below inbound, with ``/``."""
+    """A copy stands in the spool, its content durable; ``name`` is the path below inbound, with ``/``."""
 
     name: str
     identity: FileIdentity
@@ -87,8 +86,9 @@ class Removal(Enum):
 def take(
     inbound: Path, path: Path, copy: Path, *, seen: FileIdentity, check: Callable[[], None] = lambda: None
 ) -> Taken | NotTaken | Unsettled:
-    """Copy the file at ``path``, below ``inbound``, to the new file ``copy``, durably, and return its facts.
+    """Copy the file at ``path``, below ``inbound``, to the new file ``copy``, and return its facts.
 
+    What the copy holds is durable, its name is not: that is for the caller, who may have several flushed at once.
     The original is left alone. Nothing but a regular file with a single name is taken, and only in the state
     ``seen``. Of a file that grows, no more is copied than that. ``check`` is called now and then while it is copied,
     and raises an OSError if there is no room for more.
@@ -121,7 +121,6 @@ def take(
             flush(target)
         if size_bytes == seen.size_bytes and FileIdentity.of(os.fstat(source)) == seen:
             partial.rename(copy)
-            fsync_folder(copy.parent)
             return Taken(name, seen, size_bytes, sha256)
         partial.unlink()
         return Unsettled(name)

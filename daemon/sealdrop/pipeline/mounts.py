@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
@@ -26,7 +27,7 @@ class Mounted:
 
 def mount_points() -> frozenset[Path]:
     """Return where something is mounted, or nothing if the system does not tell."""
-    return frozenset(_all_mounted())
+    return _points(_table())
 
 
 def mount_of(path: Path) -> Mounted:
@@ -35,19 +36,27 @@ def mount_of(path: Path) -> Mounted:
     Raises:
         OSError: the path cannot be followed.
     """
-    mounted = _all_mounted()
+    mounted = _mounted(_table())
     real = Path(os.path.realpath(path))
     return next((mounted[at] for at in (real, *real.parents) if at in mounted), Mounted())
 
 
-def _all_mounted() -> Mapping[Path, Mounted]:
-    """Return what is mounted where: of several in one place the last, which is on top."""
+def _table() -> bytes:
     try:
-        lines = MOUNTS.read_bytes().splitlines()
+        return MOUNTS.read_bytes()
     except OSError:
-        return {}
+        return b""
+
+
+@lru_cache(maxsize=1)  # it is asked for with every document, and hardly ever another one
+def _points(table: bytes) -> frozenset[Path]:
+    return frozenset(_mounted(table))
+
+
+def _mounted(table: bytes) -> Mapping[Path, Mounted]:
+    """Return what is mounted where: of several in one place the last, which is on top."""
     found = {}
-    for line in lines:
+    for line in table.splitlines():
         _, _, _, _, at, *rest = line.split(b" ")
         kind, source, *_ = rest[rest.index(b"-") + 1 :]
         found[Path(_text(at))] = Mounted(_text(kind), _text(source))
@@ -68,6 +77,8 @@ class Mount:
     def __init__(self, folder: Path, seen: MutableMapping[Path, Path]) -> None:
         self._folder = folder
         self._seen = seen
+        # The mounts, and where the folder really is, with which it was well: with the same ones it still is.
+        self._passed: tuple[frozenset[Path], str] = frozenset(), ""
 
     def check(self) -> None:
         """Pass if it is still mounted; a mount nearer to the folder takes its place.
@@ -77,11 +88,14 @@ class Mount:
         Raises:
             OSError: it is not.
         """
-        points = mount_points()
+        points, real = mount_points(), os.path.realpath(self._folder)
+        if points is self._passed[0] and real == self._passed[1]:
+            return
         known = self._seen.get(self._folder)
         if known is not None and points and known not in points:
             raise OSError(errno.ENODEV, "what was mounted there is not mounted any more", str(known))
-        real = Path(os.path.realpath(self._folder))
-        nearest = max((at for at in points if real.is_relative_to(at)), key=lambda at: len(at.parts), default=None)
+        above = (at for at in points if Path(real).is_relative_to(at))
+        nearest = max(above, key=lambda at: len(at.parts), default=None)
         if nearest is not None and (known is None or len(nearest.parts) > len(known.parts)):
             self._seen[self._folder] = nearest
+        self._passed = points, real

@@ -1,0 +1,175 @@
+"""What is under way: the documents of each folder that have not come to their end, and what they take in the spool.
+
+Taking over waits for it. Files that wait in inbound cost nothing; what was taken over takes room in the spool and in
+the ledger, and is no sooner sealed for having been taken. So only so much of a folder is under way at a time. The
+limits are the folder's own: one whose account is out of reach, or that is outside its hours, holds up no other.
+
+Nor is anything taken over while enough waits to be examined, be it as it came or sealed: what is taken ahead of that
+only keeps the processors from what has come further, the first of a backlog from being delivered.
+
+These are counts, kept as documents move: nothing is asked of the ledger but once, at the start. A document is counted
+before it is on record, so that none can come to its end uncounted. Where a count is missed (the ledger failed at the
+very moment), the limit is off by that document until the next start, and nothing else.
+"""
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sealdrop.config import Folder
+from sealdrop.daemon.troubles import Troubles
+from sealdrop.events import EventName
+from sealdrop.ledger.reading import InSpool
+from sealdrop.ledger.store import Step
+from sealdrop.model import PRESSURE, Document, DocumentId, State
+
+MIB = 1 << 20
+SPARE = 32  # documents that there must be room for before taking over goes on: they are put on record together
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many documents of a folder are under way, and the bytes that they take in the spool."""
+
+    documents: int = 0
+    size_bytes: int = 0
+
+    def lack(self, folder: Folder, need_bytes: int, *, spare_documents: int = 0) -> str | None:
+        """Return in words why no document of ``need_bytes`` may be taken over now, or None if one may.
+
+        One may whatever its size if nothing else is under way. With ``spare_documents``, only if so many may.
+        """
+        limit_bytes = folder.in_flight_mib * MIB
+        if self.documents == 0:
+            return None
+        if self.documents + spare_documents >= folder.in_flight_documents:
+            number = "1 document is" if self.documents == 1 else f"{self.documents:,} documents are"
+            return f"{number} under way (limit {folder.in_flight_documents:,})"
+        if self.size_bytes + need_bytes > limit_bytes:
+            wanted_mib, limit_mib = (self.size_bytes + need_bytes) / MIB, folder.in_flight_mib
+            return f"with the next one, what is under way would take {wanted_mib:,.0f} MiB (limit {limit_mib:,g} MiB)"
+        return None
+
+    def is_low(self, folder: Folder) -> bool:
+        """Return whether not more than half of what may be under way is."""
+        limit_bytes = folder.in_flight_mib * MIB
+        return self.documents <= folder.in_flight_documents // 2 and self.size_bytes <= limit_bytes / 2
+
+
+class UnderWay:
+    """The counts of all folders. Used by all workers."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[DocumentId, tuple[str, int]] = {}
+        self._loads: dict[str, Load] = {}
+        self._unexamined: dict[str, set[DocumentId]] = {}
+
+    def load(self, documents: Iterable[InSpool]) -> None:
+        """Count what the last run left."""
+        with self._lock:
+            for each in documents:
+                self._count(each.document, each.folder, each.size_bytes)
+
+    def of(self, folder: str) -> Load:
+        """Return what is under way of a folder."""
+        with self._lock:
+            return self._loads.get(folder, Load())
+
+    def unexamined(self, folder: str) -> int:
+        """Return how many documents of a folder wait to be inspected or verified; those that were tried do not."""
+        with self._lock:
+            return len(self._unexamined.get(folder, ()))
+
+    def add(self, document: Document) -> None:
+        """Count a document that is about to be put on record."""
+        with self._lock:
+            self._count(document.id, document.folder, _size_bytes(document))
+            self._unexamined.setdefault(document.folder, set()).add(document.id)
+
+    def drop(self, document: DocumentId) -> None:
+        """Count a document no more."""
+        with self._lock:
+            self._drop(document)
+
+    def recorded(self, step: Step) -> None:
+        """Count a document's move. Those of one document may be told of in another order than they were made."""
+        before, after = step.before, step.after
+        if before is None:
+            return  # it was counted before
+        with self._lock:
+            unexamined = self._unexamined.setdefault(after.folder, set())
+            unexamined.discard(after.id)
+            if after.due_at is None:
+                self._drop(after.id)
+            # Whoever has it tried again is another process: that it is under way again shows when it moves on.
+            elif before.state is State.RETRYING or after.id in self._known:
+                self._count(after.id, after.folder, _size_bytes(after))
+                if after.state is State.SEALED and before.state is not State.SEALED:
+                    unexamined.add(after.id)
+
+    def _count(self, document: DocumentId, folder: str, size_bytes: int) -> None:
+        self._drop(document)
+        self._known[document] = folder, size_bytes
+        load = self._loads.get(folder, Load())
+        self._loads[folder] = Load(load.documents + 1, load.size_bytes + size_bytes)
+
+    def _drop(self, document: DocumentId) -> None:
+        if document in self._known:
+            folder, size_bytes = self._known.pop(document)
+            load = self._loads[folder]
+            self._loads[folder] = Load(load.documents - 1, load.size_bytes - size_bytes)
+            self._unexamined.get(folder, set()).discard(document)
+
+
+def _size_bytes(document: Document) -> int:
+    return document.size_bytes + (document.sealed_size_bytes or 0)
+
+
+class Turn:
+    """Whether one inbound folder may take files over, as far as its limits go. Used by one thread."""
+
+    def __init__(self, name: str, folder: Folder, ahead: int, under_way: UnderWay, troubles: Troubles) -> None:
+        """Make ready to be asked; about ``ahead`` documents may wait to be examined."""
+        self._name = name
+        self._ahead = ahead
+        self._folder = folder
+        self._under_way = under_way
+        self._troubles = troubles
+        self._kept_out_bytes: int | None = None  # of the file that there was no room for; None if all may come
+        self.is_pressed = False  # whether it was told that some are kept out
+
+    def must_be_waited_for(self) -> bool:
+        """Return whether nothing may be taken over until what is under way has become less.
+
+        What found no room is not passed by smaller files: it would wait for as long as there are any. And it is waited
+        until there is room for some, or each would be taken and put on record by itself.
+        """
+        load = self._under_way.of(self._name)
+        if self._kept_out_bytes is not None:
+            spare = min(SPARE, self._folder.in_flight_documents // 4)
+            if load.lack(self._folder, self._kept_out_bytes, spare_documents=spare) is not None:
+                return True
+            self._kept_out_bytes = None
+        if self.is_pressed and load.is_low(self._folder):
+            self.is_pressed = False
+            event, path = EventName.TAKING_OVER_GOES_ON, str(self._folder.inbound)
+            self._troubles.over(f"{PRESSURE}folder {self._name}", event, folder=self._name, path=path)
+        return False
+
+    def number(self) -> int:
+        """Return how many files may be taken over now, for all that waits to be examined: none, or several."""
+        free = self._ahead - self._under_way.unexamined(self._name)
+        return free if free * 2 >= self._ahead else 0
+
+    def keeps_out(self, need_bytes: int) -> bool:
+        """Return whether a file of ``need_bytes`` may not be taken over now, and have it known."""
+        if self._kept_out_bytes is None:
+            why = self._under_way.of(self._name).lack(self._folder, need_bytes)
+            if why is None:
+                return False
+            self._kept_out_bytes = need_bytes
+            self.is_pressed = True
+            text, event, path = f"taking over waits: {why}", EventName.TAKING_OVER_WAITS, str(self._folder.inbound)
+            self._troubles.press(f"folder {self._name}", text, event, folder=self._name, path=path, why=why)
+        return True

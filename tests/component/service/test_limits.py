@@ -1,0 +1,41 @@
+"""No more is under way than may be: intake waits, says so, and goes on by itself."""
+
+from pathlib import Path
+
+from command import sealdrop
+from running import QUICK, drop, leftovers, quicken, running_daemon, unique, until
+from sealdrop.model import State
+from sealdrop.sandbox.server import Sandbox
+
+
+def test_a_folder_at_its_limit_waits_says_so_and_goes_on_by_itself(directory: Path, invoice: bytes) -> None:
+    """While SignAPI is away, files wait in inbound; that is no trouble of its own. A restart keeps to the limit."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path, retry_first_s="0.1", retry_longest_s="1")
+        config = sandbox.config_path
+    config.write_text(config.read_text().replace("[folders.invoices]", "[folders.invoices]\nin_flight_documents = 2"))
+    with running_daemon(config) as running:  # and nobody listens
+        inbound = running.folder().inbound
+        for number in range(5):
+            drop(unique(invoice, number), inbound, f"{number}.pdf")
+        until(lambda: bool(running.log.events("taking_over_waits")))
+        until(lambda: len(list(inbound.iterdir())) == 3)
+        # Another folder is not held up by this one.
+        drop(unique(invoice, 9), running.folder("contracts").inbound, "9.pdf")
+        running.wait_for(lambda: len(running.documents) == 3)
+        said = sealdrop("status", "--config", config).out
+        assert "invoices: taking over waits: 2 documents are under way (limit 2), since 20" in said
+        told = sealdrop("status", "--config", config, "--json").json()
+        assert [each["text"] for each in told["pressure"]] == ["taking over waits: 2 documents are under way (limit 2)"]
+        assert not [each for each in told["troubles"] if each["subject"].startswith("pressure")]
+        assert "folder invoices waits since " in running.daemon._status()
+    with running_daemon(config) as running:
+        until(lambda: bool(running.log.events("taking_over_waits")))
+        assert len(list(inbound.iterdir())) == 3
+        with Sandbox.start(directory, delays=QUICK) as sandbox:
+            running.wait_until_over(6)
+            assert len(sandbox.seals()) == 6
+        assert {each.state for each in running.over()} == {State.DELIVERED}
+        until(lambda: bool(running.log.events("taking_over_goes_on")))
+        assert "taking over waits" not in sealdrop("status", "--config", config).out
+        assert leftovers(running.config) == []

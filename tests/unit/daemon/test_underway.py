@@ -1,0 +1,196 @@
+"""How much of a folder is under way, and when its next file may be taken over."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from documents import FakeClock, document
+from intakes import CONFIG, intake
+from running import KeptLog, until
+from sealdrop.audit.chain import link
+from sealdrop.config import load
+from sealdrop.daemon import underway
+from sealdrop.daemon.troubles import Troubles
+from sealdrop.daemon.underway import MIB, Load, Turn, UnderWay
+from sealdrop.errors import Retryable
+from sealdrop.events import EventName
+from sealdrop.ledger.store import Ledger, Step
+from sealdrop.model import Document, DocumentId, Event, State
+
+MOVED = Event(EventName.DOCUMENT_SEALED, {})
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An empty ledger."""
+    clock = FakeClock()
+    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as opened:
+        yield opened
+
+
+@pytest.fixture
+def troubles(ledger: Ledger) -> Troubles:
+    """The troubles of a host."""
+    return Troubles("host", ledger, FakeClock(), KeptLog())
+
+
+def _turn(place: Path, troubles: Troubles, limits: str) -> tuple[Turn, UnderWay]:
+    """Return the turn of a folder with those limits, and what is under way of it."""
+    (place / "sealdrop.toml").write_text(CONFIG.format(service="", folder=limits))
+    counts = UnderWay()
+    return Turn("invoices", load(place / "sealdrop.toml").folders["invoices"], 4, counts, troubles), counts
+
+
+def _document(number: int, size_bytes: int = 1_000, **changes: object) -> Document:
+    return document(id=DocumentId(f"20261123-{number:016x}"), size_bytes=size_bytes, **changes)
+
+
+def _ends(counts: UnderWay, number: int) -> None:
+    verified = _document(number, state=State.VERIFIED)
+    counts.recorded(Step(verified, replace(verified, state=State.DELIVERED, due_at=None), MOVED))
+
+
+def test_documents_and_bytes_are_counted_until_their_end() -> None:
+    """What came back for a document takes room, too; each folder is counted by itself; the end is the end."""
+    counts = UnderWay()
+    for number in range(3):
+        counts.add(_document(number))
+    counts.add(_document(7, folder="letters"))
+    sealed = _document(1, state=State.SEALED, sealed_size_bytes=1_500)
+    counts.recorded(Step(_document(1, state=State.ARCHIVING), sealed, MOVED))
+    assert counts.of("invoices") == Load(3, 4_500)
+    assert counts.of("letters") == Load(1, 1_000)
+    _ends(counts, 1)
+    assert counts.of("invoices") == Load(2, 2_000)
+    counts.drop(_document(0).id)
+    counts.drop(_document(0).id)
+    assert counts.of("invoices") == Load(1, 1_000)
+
+
+def test_what_is_told_late_does_not_bring_back_what_has_ended() -> None:
+    """A worker may tell of a move when another has told of the document's end; one that is tried again is back."""
+    counts = UnderWay()
+    counts.add(_document(1))
+    _ends(counts, 1)
+    counts.recorded(Step(_document(1, state=State.ARCHIVING), _document(1, state=State.SEALED), MOVED))
+    assert counts.of("invoices") == Load()
+    retried = _document(1, state=State.RETRYING)
+    counts.recorded(Step(retried, replace(retried, state=State.SUBMITTING), MOVED))
+    assert counts.of("invoices") == Load(1, 1_000)
+
+
+def test_what_the_last_run_left_counts(ledger: Ledger) -> None:
+    """Also a document that has only to be given back; not one that is at its end."""
+    ledger.add(_document(1, sealed_size_bytes=500), MOVED)
+    ledger.add(_document(2, state=State.FAILED), MOVED)
+    ledger.add(_document(3, state=State.DELIVERED, due_at=None), MOVED)
+    counts = UnderWay()
+    counts.load(ledger.under_way())
+    assert counts.of("invoices") == Load(2, 2_500)
+
+
+def test_it_is_waited_until_some_may_be_taken_together(
+    tmp_path: Path, troubles: Troubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the limit nothing is taken until there is room for several; status has it, as no trouble, until it is low."""
+    monkeypatch.setattr(underway, "SPARE", 3)
+    turn, counts = _turn(tmp_path, troubles, "in_flight_documents = 20")
+    for number in range(20):
+        assert not turn.must_be_waited_for()
+        assert not turn.keeps_out(1_000)
+        counts.add(_document(number))
+    assert turn.keeps_out(1_000)
+    (told,) = troubles.present()
+    assert told.text == "taking over waits: 20 documents are under way (limit 20)"
+    assert told.is_pressure
+    for number in range(3):
+        assert turn.must_be_waited_for()
+        assert turn.keeps_out(1_000)
+        _ends(counts, number)
+    assert turn.must_be_waited_for()
+    _ends(counts, 3)
+    assert not turn.must_be_waited_for()
+    assert not turn.keeps_out(1_000)
+    assert troubles.present() == (told,)
+    for number in range(4, 10):
+        _ends(counts, number)
+    assert not turn.must_be_waited_for()
+    assert troubles.present() == ()
+
+
+def test_bytes_count_and_what_is_too_large_goes_alone(tmp_path: Path, troubles: Troubles) -> None:
+    """What does not fit is passed by nothing smaller; and larger than all may be, it goes when nothing else does."""
+    turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 10")
+    counts.add(_document(1, 6 * MIB))
+    assert not turn.keeps_out(4 * MIB)
+    assert turn.keeps_out(20 * MIB)
+    assert "would take 26 MiB (limit 10 MiB)" in troubles.present()[0].text
+    assert turn.keeps_out(1)
+    assert turn.must_be_waited_for()
+    _ends(counts, 1)
+    assert not turn.must_be_waited_for()
+    assert not turn.keeps_out(20 * MIB)
+
+
+def test_little_is_taken_ahead_of_what_is_done_with_it(tmp_path: Path, troubles: Troubles) -> None:
+    """While enough waits to be examined, as it came or sealed, there is no use in more; then several are taken."""
+    turn, counts = _turn(tmp_path, troubles, "")
+    assert turn.number() == 4
+    for number in range(4):
+        counts.add(_document(number))
+    assert turn.number() == 0
+    counts.recorded(Step(_document(0), _document(0, state=State.VALIDATED), MOVED))
+    assert turn.number() == 0
+    counts.recorded(Step(_document(1), _document(1, last_error="it waits for an earlier one"), None))
+    assert turn.number() == 2
+    counts.drop(_document(2).id)
+    assert turn.number() == 3
+    counts.recorded(Step(_document(0, state=State.ARCHIVING), _document(0, state=State.SEALED), MOVED))
+    assert turn.number() == 2
+    counts.recorded(Step(_document(0, state=State.SEALED), _document(0, state=State.SEALED, attempts=1), None))
+    assert turn.number() == 3
+    counts.recorded(Step(_document(2, state=State.ARCHIVING), _document(2, state=State.SEALED), MOVED))
+    assert turn.number() == 3  # told of late: it is at its end
+    assert troubles.present() == ()
+
+
+def test_files_wait_in_inbound_and_none_is_forgotten(tmp_path: Path) -> None:
+    """No more is taken than may be under way, whatever is looked at together; all of it comes in its turn."""
+    folder = "settle_s = 0.05\nsweep_s = 3600\nin_flight_documents = 3"
+    with intake(tmp_path, folder=folder) as running:
+        for number in range(8):
+            (running.inbound / f"{number}.pdf").write_bytes(b"%%PDF-1.7\nnumber %d\n%%%%EOF\n" % number)
+        running.worker.sweep()
+        running.worker.start()
+        for ended in range(8):
+            until(lambda ended=ended: len(running.taken) == min(ended + 3, 8))
+            until(lambda ended=ended: len(list(running.inbound.iterdir())) == max(5 - ended, 0))
+            running.under_way.drop(running.taken[ended].id)
+        until(lambda: bool(running.log.events("taking_over_goes_on")))
+    assert {each.name for each in running.taken} == {f"{number}.pdf" for number in range(8)}
+    (waits,) = running.log.events("taking_over_waits")
+    assert waits["level"] == "info"
+
+
+def test_what_could_not_be_put_on_record_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that fails now and then does not use the limit up."""
+    with intake(tmp_path, folder="settle_s = 0.05\nsweep_s = 3600\nin_flight_documents = 1") as running:
+        (running.inbound / "a.pdf").write_bytes(b"%PDF-1.7\n%%EOF\n")
+        failed = list[Load]()
+        received = running.worker._recorder.received
+
+        def failing(documents: list[Document]) -> None:
+            if len(failed) < 2:
+                failed.append(running.under_way.of("invoices"))
+                raise Retryable("the disk is full")
+            received(documents)
+
+        monkeypatch.setattr(running.worker._recorder, "received", failing)
+        monkeypatch.setattr("sealdrop.daemon.inbound.TROUBLED_SLEEP_S", 0.01)
+        running.worker.start()
+        running.worker.sweep()
+        until(lambda: len(running.taken) == 1)
+        assert [load.documents for load in failed] == [1, 1]
+        assert running.under_way.of("invoices").documents == 1
