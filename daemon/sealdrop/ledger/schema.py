@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -115,6 +116,8 @@ class Report(TypeDecorator[Any]):
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        # A document is claimed several times within seconds, and much is the same in many.
+        self._read = lru_cache(maxsize=64)(self._adapter.validate_json)
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
         """Return the JSON text."""
@@ -124,7 +127,7 @@ class Report(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:
         """Return the value."""
         del dialect
-        return None if value is None else self._adapter.validate_json(value)
+        return None if value is None else self._read(value)
 
 
 class Identity(TypeDecorator[FileIdentity]):
