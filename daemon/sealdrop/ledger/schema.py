@@ -32,6 +32,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
     func,
     insert,
     inspect,
@@ -60,7 +61,7 @@ from sealdrop.model import (
     Wishes,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -241,6 +242,30 @@ Index(
     sqlite_where=_WAITING,
     postgresql_where=_WAITING,
 )
+# Nor must that of a folder that cannot be written. As text, for the same reason as above, and only with what is claimed
+# for a folder: until a document gets there, this index is not written.
+CLAIMED_FOR_FOLDER = frozenset({State.VERIFIED, State.DELIVERED, State.REJECTED, State.FAILED, State.RETRYING})
+FOR_FOLDER = text(f"state IN ({', '.join(repr(state.value) for state in sorted(CLAIMED_FOR_FOLDER))})")
+_WAITING_FOR_FOLDER = and_(_WAITING, FOR_FOLDER)
+_DUE_FOLDER = Index(
+    "document_due_folder",
+    document.c.folder,
+    document.c.state,
+    document.c.due_at,
+    sqlite_where=_WAITING_FOR_FOLDER,
+    postgresql_where=_WAITING_FOR_FOLDER,
+)
+# Nor all that waits, between a claim and the few that are examined apart. All of those are suspect: as its first column
+# that lets SQLite prefer this index.
+_WAITING_APART = and_(_WAITING, document.c.suspect.is_(True))
+_DUE_SUSPECT = Index(
+    "document_due_suspect",
+    document.c.suspect,
+    document.c.state,
+    document.c.due_at,
+    sqlite_where=_WAITING_APART,
+    postgresql_where=_WAITING_APART,
+)
 Index(
     "document_active",
     document.c.folder,
@@ -364,6 +389,12 @@ def _to_version_3(connection: Connection) -> None:
     _validate_anew(connection)
 
 
+def _to_version_4(connection: Connection) -> None:
+    """What waits for a folder, or to be examined apart, is found without passing over all that waits."""
+    for index in (_DUE_FOLDER, _DUE_SUSPECT):
+        index.create(connection)
+
+
 def _validate_anew(connection: Connection) -> None:
     """Take back to ``received`` what is ``validated`` and will be sent; a duplicate gets a seal that there is."""
     unsent = (document.c.state == State.VALIDATED, document.c.duplicate_of.is_(None))
@@ -383,7 +414,11 @@ def _add_columns(connection: Connection, *columns: str, table: Table = document)
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_version_2, 2: _to_version_3}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
+    1: _to_version_2,
+    2: _to_version_3,
+    3: _to_version_4,
+}
 
 
 def check(connection: Connection) -> int | None:
