@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, TextClause, bindparam, select, update
 
 from sealdrop.ledger.reading import to_document
-from sealdrop.ledger.schema import DOCUMENT_COLUMNS, document
+from sealdrop.ledger.schema import CLAIMED_FOR_FOLDER, DOCUMENT_COLUMNS, FOR_FOLDER, document
 from sealdrop.ledger.statement import Query, Statement, limited
 from sealdrop.model import Document, State
 
@@ -65,8 +65,12 @@ class Wanted:
 
     @property
     def _asking(self) -> "_Asking":
-        by_account, by_folder = self.account is not None, self.folder is not None
-        return _asking(by_account=by_account, by_folder=by_folder, suspect=self.suspect)
+        return _asking(
+            by_account=self.account is not None,
+            by_folder=self.folder is not None,
+            for_folder=self.folder is not None and CLAIMED_FOR_FOLDER.issuperset(self.states),
+            suspect=self.suspect,
+        )
 
     def _values(self, state: State) -> dict[str, object]:
         return {"of_state": state, "of_account": self.account, "in_folder": self.folder}
@@ -81,12 +85,17 @@ class _Asking:
 
 
 @cache
-def _asking(*, by_account: bool, by_folder: bool, suspect: bool | None) -> _Asking:
-    wanted: list[ColumnElement[bool]] = [document.c.state == bindparam("of_state"), document.c.due_at.is_not(None)]
+def _asking(*, by_account: bool, by_folder: bool, for_folder: bool, suspect: bool | None) -> _Asking:
+    wanted: list[ColumnElement[bool] | TextClause] = [
+        document.c.state == bindparam("of_state"),
+        document.c.due_at.is_not(None),
+    ]
     if by_account:
         wanted.append(document.c.account == bindparam("of_account"))
     if by_folder:
         wanted.append(document.c.folder == bindparam("in_folder"))
+    if for_folder:
+        wanted.append(FOR_FOLDER)  # true anyway, and said for the index
     if suspect is not None:
         wanted.append(document.c.suspect.is_(suspect))
     first = limited(select(document.c.due_at).where(*wanted).order_by(document.c.due_at))

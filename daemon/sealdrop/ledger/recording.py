@@ -132,9 +132,11 @@ class Recording:
             _ADD.execute(self._connection, _new_row(stored))
         else:
             record = self._next(step.before.id, step.event)
-            last_seq = record.seq if record else step.before.last_seq
-            stored = replace(step.after, first_seq=step.before.first_seq, last_seq=last_seq)
-            if not self._update(step.before, stored):
+            # Of what this transaction has made of it already, ``before`` need not tell all.
+            known = self._made.get(step.before.id, step.before)
+            last_seq = record.seq if record else known.last_seq
+            stored = replace(step.after, first_seq=known.first_seq, last_seq=last_seq)
+            if not self._update(step.before, known, stored):
                 return LeaseLost(f"document {step.before.id} belongs to somebody else now, this outcome is dropped")
             self._tally[stored.folder, step.before.state] -= 1
             if ration is not None:
@@ -187,9 +189,11 @@ class Recording:
             if number and self._connection.execute(_COUNT_SENT, so_far).rowcount == 0:
                 self._connection.execute(insert(sent).values(folder=folder, day=day.isoformat(), documents=number))
 
-    def _update(self, before: Document, stored: Document) -> bool:
-        """Update the document's row if it still is as it was seen, same state and same lease; return whether it was."""
-        known = self._made.get(before.id, before)
+    def _update(self, before: Document, known: Document, stored: Document) -> bool:
+        """Update the document's row if it still is as it was seen, same state and same lease; return whether it was.
+
+        What is the same in ``known`` as in ``stored`` is not written.
+        """
         pairs = zip(_CHANGING, _changing_values(known), _changing_values(stored), strict=True)
         changed = tuple(name for name, old, new in pairs if old is not new and old != new)
         values = {name: getattr(stored, name) for name in (*_MOVING, *changed)}

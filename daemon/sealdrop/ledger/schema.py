@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,6 +32,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    and_,
     func,
     insert,
     inspect,
@@ -59,7 +61,7 @@ from sealdrop.model import (
     Wishes,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -115,6 +117,8 @@ class Report(TypeDecorator[Any]):
         super().__init__()
         self.kind = kind
         self._adapter: TypeAdapter[Any] = TypeAdapter(kind)
+        # A document is claimed several times within seconds, and much is the same in many.
+        self._read = lru_cache(maxsize=64)(self._adapter.validate_json)
 
     def process_bind_param(self, value: object, dialect: Dialect) -> str | None:
         """Return the JSON text."""
@@ -124,7 +128,7 @@ class Report(TypeDecorator[Any]):
     def process_result_value(self, value: str | None, dialect: Dialect) -> object:
         """Return the value."""
         del dialect
-        return None if value is None else self._adapter.validate_json(value)
+        return None if value is None else self._read(value)
 
 
 class Identity(TypeDecorator[FileIdentity]):
@@ -237,6 +241,30 @@ Index(
     document.c.due_at,
     sqlite_where=_WAITING,
     postgresql_where=_WAITING,
+)
+# Nor must that of a folder that cannot be written. As text, for the same reason as above, and only with what is claimed
+# for a folder: until a document gets there, this index is not written.
+CLAIMED_FOR_FOLDER = frozenset({State.VERIFIED, State.DELIVERED, State.REJECTED, State.FAILED, State.RETRYING})
+FOR_FOLDER = text(f"state IN ({', '.join(repr(state.value) for state in sorted(CLAIMED_FOR_FOLDER))})")
+_WAITING_FOR_FOLDER = and_(_WAITING, FOR_FOLDER)
+_DUE_FOLDER = Index(
+    "document_due_folder",
+    document.c.folder,
+    document.c.state,
+    document.c.due_at,
+    sqlite_where=_WAITING_FOR_FOLDER,
+    postgresql_where=_WAITING_FOR_FOLDER,
+)
+# Nor all that waits, between a claim and the few that are examined apart. All of those are suspect: as its first column
+# that lets SQLite prefer this index.
+_WAITING_APART = and_(_WAITING, document.c.suspect.is_(True))
+_DUE_SUSPECT = Index(
+    "document_due_suspect",
+    document.c.suspect,
+    document.c.state,
+    document.c.due_at,
+    sqlite_where=_WAITING_APART,
+    postgresql_where=_WAITING_APART,
 )
 Index(
     "document_active",
@@ -361,6 +389,12 @@ def _to_version_3(connection: Connection) -> None:
     _validate_anew(connection)
 
 
+def _to_version_4(connection: Connection) -> None:
+    """What waits for a folder, or to be examined apart, is found without passing over all that waits."""
+    for index in (_DUE_FOLDER, _DUE_SUSPECT):
+        index.create(connection)
+
+
 def _validate_anew(connection: Connection) -> None:
     """Take back to ``received`` what is ``validated`` and will be sent; a duplicate gets a seal that there is."""
     unsent = (document.c.state == State.VALIDATED, document.c.duplicate_of.is_(None))
@@ -380,7 +414,11 @@ def _add_columns(connection: Connection, *columns: str, table: Table = document)
 
 
 # From the version that is the key to the next one. Each runs inside the transaction that opens the ledger.
-MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {1: _to_version_2, 2: _to_version_3}
+MIGRATIONS: Mapping[int, Callable[[Connection], None]] = {
+    1: _to_version_2,
+    2: _to_version_3,
+    3: _to_version_4,
+}
 
 
 def check(connection: Connection) -> int | None:

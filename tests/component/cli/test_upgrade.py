@@ -58,10 +58,11 @@ def test_an_older_program_refuses_a_newer_ledger(config: Config, command: str) -
 
 def test_a_newer_program_brings_an_older_ledger_forward(config: Config) -> None:
     """The service starts with the ledger of the first version, and knows the documents in it."""
+    indexes = ("kept", "hold", "sealed_content", "failed", "due_folder", "due_suspect")
     columns = ("retries", "suspect", "duplicate_of", "wishes", "hold", "kept_until", "kept_name", "expired_at")
     _change(
         config,
-        *(f"DROP INDEX document_{index}" for index in ("kept", "hold", "sealed_content", "failed")),
+        *(f"DROP INDEX document_{index}" for index in indexes),
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in columns),
         *(f"ALTER TABLE document DROP COLUMN {column}" for column in ("companions", "stamp", "stamp_known")),
         "ALTER TABLE audit_chain DROP COLUMN day_first_seq",

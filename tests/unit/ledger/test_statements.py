@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import ClauseElement, Connection, Dialect
@@ -16,7 +17,7 @@ from sealdrop.ledger.schema import metadata
 from sealdrop.ledger.statement import Statement
 from sealdrop.model import Document, Event, State
 
-from .conftest import MakeDocument, StoppedClock
+from .conftest import START, MakeDocument, StoppedClock
 
 RECEIVED = Event("document_received")
 MOVED = Event("document_moved")
@@ -64,6 +65,7 @@ def everything(ledger: Ledger, clock: StoppedClock, make_document: MakeDocument)
     now = clock.now()
     ledger.claim(State.VALIDATED, State.SUBMITTED, now=now, limit=5, lease_s=1, account="main")
     ledger.claim(State.VERIFIED, now=now, limit=5, lease_s=1, folder="invoices")
+    ledger.claim(State.RECEIVED, now=now, limit=5, lease_s=1, suspect=True)
     for account, folder in (("main", None), (None, "invoices"), (None, None)):
         held = ledger.add(make_document(), RECEIVED)
         claimed = ledger.claim(
@@ -143,20 +145,36 @@ def test_no_operation_reads_history(
     assert [step for statement, step in scans if "audit_outbox" not in statement] == []
 
 
-def test_what_waits_is_found_in_the_order_in_which_it_falls_due(
-    ledger: Ledger, clock: StoppedClock, make_document: MakeDocument, executed: Executed
+@pytest.mark.parametrize(
+    ("states", "whose", "index"),
+    [
+        pytest.param((State.RECEIVED,), {}, "due (state=? AND due_at", id="of all"),
+        pytest.param((State.RECEIVED,), {"suspect": False}, "due (state=? AND due_at", id="of all but suspects"),
+        pytest.param((State.RECEIVED,), {"suspect": True}, "due_suspect (suspect=? AND state=?", id="suspects"),
+        pytest.param((State.SEALING,), {"account": "main"}, "due_account (account=? AND state=?", id="account's"),
+        pytest.param(
+            (State.FAILED, State.RETRYING), {"folder": "invoices"}, "due_folder (folder=? AND state=?", id="folder's"
+        ),
+    ],
+)
+def test_what_is_claimed_is_found_in_the_order_in_which_it_falls_due(
+    ledger: Ledger,
+    make_document: MakeDocument,
+    executed: Executed,
+    states: tuple[State, ...],
+    whose: dict[str, Any],
+    index: str,
 ) -> None:
-    """A claim sorts nothing: it reads the index of due times from its start, and stops at what it needs."""
-    ledger.add(make_document(), RECEIVED)
-    for account in (None, "main"):
-        claimed = ledger.claim(State.RECEIVED, now=clock.now(), limit=1, lease_s=1, account=account).documents
-        ledger.give_up_leases(claimed)
-        assert claimed
+    """A claim sorts nothing and passes over nothing of others: it reads an index from where its own begins."""
+    new = ledger.add(make_document(state=states[0], suspect=whose.get("suspect", False)), RECEIVED)
+    executed.texts.clear()
+    claimed = ledger.claim(*states, now=START, limit=1, lease_s=1, **whose)
+    assert [each.id for each in claimed.documents] == [new.id]
     asked = {each: values for each, values in executed.texts.items() if "ORDER BY document.due_at" in each}
+    assert len(asked) == 2
     with ledger._database.reading() as connection:
-        steps = [step for each, values in asked.items() for step in plan(connection, each, values)]
-    assert len(steps) == 4
-    assert all("INDEX document_due" in step for step in steps)
+        plans = [plan(connection, statement, values) for statement, values in asked.items()]
+    assert [(len(steps), f"document_{index}" in steps[0]) for steps in plans] == [(1, True), (1, True)]
 
 
 def test_every_statement_is_also_postgresql(
@@ -171,4 +189,4 @@ def test_every_statement_is_also_postgresql(
         spelled += [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
     assert any("FOR UPDATE SKIP LOCKED" in statement for statement in spelled)
     assert any("IS NOT DISTINCT FROM" in statement for statement in spelled)
-    assert len([statement for statement in spelled if "WHERE due_at IS NOT NULL" in statement]) == 2
+    assert len([statement for statement in spelled if "WHERE due_at IS NOT NULL" in statement]) == 4

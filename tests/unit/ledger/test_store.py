@@ -148,6 +148,10 @@ def test_steps_of_one_document_in_one_call_add_up(ledger: Ledger, make_document:
     validated = replace(document, state=State.VALIDATED)
     outcomes = ledger.record(Step(document, once, None), Step(document, validated, MOVED))
     assert ledger.get(document.id) == outcomes[1] == replace(validated, last_seq=2)
+    submitting = replace(validated, state=State.SUBMITTING)
+    again = Step(submitting, replace(submitting, attempts=1), None)  # with the newest record of long ago
+    outcomes = ledger.record(Step(validated, submitting, MOVED), again)
+    assert ledger.get(document.id) == outcomes[1] == replace(submitting, attempts=1, last_seq=3)
 
 
 def test_a_step_leaves_what_it_does_not_change(ledger: Ledger, path: Path, make_document: MakeDocument) -> None:
