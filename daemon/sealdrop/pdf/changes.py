@@ -153,7 +153,8 @@ def _is_needed(before: _Before, number: _Number, old: generic.PdfObject, new: ge
     if number == before.pages_number:
         return _differs_only_in(old, new, _PAGE_TREE, rules)
     if entry(old, "/Type") == "/Page" or ("/Type" not in old and "/Kids" in _parent(old)):
-        written_out = {key for key in _INHERITED if key not in old and same(_inherited(old, key), raw(new, key))}
+        written = [key for key in _INHERITED if key in new and key not in old]
+        written_out = {key for key in written if same(_inherited(old, key), raw(new, key))}
         return _differs_only_in(old, new, _PAGE | written_out, rules)
     is_empty = _is_signature_field(old) and "/V" not in old and "/V" not in _parent(old)
     return is_empty and rules.is_field(new) and _differs_only_in(old, new, _SIGNATURE_FIELD, rules)
@@ -164,9 +165,9 @@ def _inherited(page: generic.DictionaryObject, key: str) -> generic.PdfObject:
     node = page
     for _ in range(_DEEPEST_TREE):
         node = _parent(node)
-        if key in node:
-            return raw(node, key)
-    return generic.NullObject()
+        if key in node or "/Parent" not in node:
+            break
+    return raw(node, key)
 
 
 def _is_form(old: object, new: object, rules: _Rules) -> bool:

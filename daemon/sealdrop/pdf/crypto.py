@@ -11,13 +11,19 @@ a certificate is good for, and when, is never remembered.
 # asn1crypto has no types.
 
 import hashlib
+from functools import lru_cache
 
-from asn1crypto import algos, keys
+from asn1crypto import algos, cms, keys, x509
+from pyhanko.sign.validation.utils import CMSAlgorithmUsagePolicy
+from pyhanko_certvalidator.policy_decl import DisallowWeakAlgorithmsPolicy
 from pyhanko_certvalidator.sig_validate import (
     DEFAULT_VALIDATION_CONTEXT,
     DefaultSignatureValidator,
     SignatureValidationContext,
 )
+
+# pyHanko's: what is weak is so at all times.
+ALGORITHMS = CMSAlgorithmUsagePolicy.lift_policy(DisallowWeakAlgorithmsPolicy())
 
 _MOST = 512  # of 32 bytes each
 
@@ -49,6 +55,26 @@ class RememberingValidator(DefaultSignatureValidator):
         if len(self._right) >= _MOST:
             self._right.clear()
         self._right.add(key)
+
+
+def is_strong(signature: cms.SignerInfo, certificate: x509.Certificate) -> bool:
+    """Return whether pyHanko takes the algorithms of a signature, and the length of its key, for strong enough."""
+    mechanism, digest = signature["signature_algorithm"].dump(), signature["digest_algorithm"]["algorithm"].dump()
+    return _is_strong(mechanism, digest, certificate.public_key.dump())
+
+
+@lru_cache(maxsize=64)
+def _is_strong(mechanism: bytes, digest: bytes, key: bytes) -> bool:
+    how = algos.SignedDigestAlgorithm.load(mechanism)
+    # Without its parameters, which are none: writers differ in whether they are there.
+    what = algos.DigestAlgorithm({"algorithm": algos.DigestAlgorithmId.load(digest)})
+    return all(
+        (
+            ALGORITHMS.signature_algorithm_allowed(how, None, keys.PublicKeyInfo.load(key)),
+            ALGORITHMS.digest_algorithm_allowed(what, None),
+            ALGORITHMS.digest_combination_allowed(how, what, None),
+        )
+    )
 
 
 def _digest(*parts: bytes) -> bytes:

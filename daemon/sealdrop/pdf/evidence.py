@@ -32,7 +32,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import cast
 
-from asn1crypto import algos, cms, crl, ocsp, x509
+from asn1crypto import cms, crl, ocsp, x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.decode_limits import DecodePurpose
 from pyhanko.pdf_utils.rw_common import PdfHandler
@@ -47,7 +47,6 @@ from pyhanko.sign.validation.generic_cms import (
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko.sign.validation.status import TimestampSignatureStatus
-from pyhanko.sign.validation.utils import CMSAlgorithmUsagePolicy
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.authority import AuthorityWithCert, TrustAnchor
 from pyhanko_certvalidator.context import CertValidationPolicySpec, bootstrap_validation_data_handlers
@@ -64,7 +63,7 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 import sealdrop.pdf.names  # noqa: F401 - path building compares names
 from sealdrop.model import SealLevel, Timestamp
 from sealdrop.pdf.certificate import parse
-from sealdrop.pdf.crypto import RememberingValidator
+from sealdrop.pdf.crypto import ALGORITHMS, RememberingValidator, is_strong
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, entry, kind_of, shortened
 from sealdrop.pdf.signatures import Signer, check_integrity, signer_of, token_info
 
@@ -274,7 +273,10 @@ class _Judge:
 
     def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
         policy = CertValidationPolicySpec(
-            trust_manager=self._trust, revinfo_policy=revocation, signature_validator=_SIGNATURES
+            trust_manager=self._trust,
+            revinfo_policy=revocation,
+            signature_validator=_SIGNATURES,
+            algorithm_usage_policy=ALGORITHMS,
         )
         # New ones for each judgement: pyHanko remembers in them who issued a list, and then lets a list of an
         # authority's own answer for that authority.
@@ -292,7 +294,7 @@ class _Judge:
     ) -> str | None:
         """Return why nobody vouches for who made the signature, by the evidence in ``store`` at ``moment``, or None."""
         context, certificate = self._context(moment, store, revocation), made.signer.certificate
-        if not _is_allowed(made, CMSAlgorithmUsagePolicy.lift_policy(context.algorithm_policy), moment):
+        if not is_strong(extract_signer_info(made.signed_data), certificate):
             return str(AdESIndeterminate.CRYPTO_CONSTRAINTS_FAILURE.standard_name)
         context.certificate_registry.register_multiple(made.signer.others)
         paths = context.path_builder.async_build_paths_lazy(certificate)
@@ -353,21 +355,6 @@ class _Judge:
             if not isinstance(found, Timestamp):
                 return f"the revocation data does not suffice for the timestamp: it {found}"
         return ""
-
-
-def _is_allowed(made: _Made, policy: CMSAlgorithmUsagePolicy, moment: datetime) -> bool:
-    """Return whether pyHanko takes the algorithms of a signature, and the length of the key, for strong enough."""
-    signature = extract_signer_info(made.signed_data)
-    mechanism, digest = signature["signature_algorithm"], signature["digest_algorithm"]
-    # Writers differ in whether the parameters, which are none, are there.
-    bare = algos.DigestAlgorithm({"algorithm": digest["algorithm"].native})
-    return all(
-        (
-            policy.signature_algorithm_allowed(mechanism, moment, made.signer.certificate.public_key),
-            policy.digest_algorithm_allowed(digest, moment),
-            policy.digest_combination_allowed(mechanism, bare, moment),
-        )
-    )
 
 
 # The same lists and responses may come with document after document: what they say is a function of their bytes.
