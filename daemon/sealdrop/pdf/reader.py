@@ -17,7 +17,7 @@ import io
 import logging
 import os
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.crypt import AuthStatus
@@ -122,11 +122,26 @@ class Revision(HistoricalResolver):
         return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references
 
     def _subsume_object(self, obj: generic.PdfObject) -> generic.PdfObject:
-        # In a stream of metadata pyHanko puts names that belong to no object, and then asks to which.
-        if isinstance(obj, generic.NameObject) and obj.container_ref is None:
+        """Return the object as part of this revision, so that what it refers to is looked for there.
+
+        What refers to nothing is the same in each. pyHanko asks of everything, first, which object it is part of; in a
+        stream of metadata it has itself put names that are part of none.
+        """
+        made: generic.PdfObject
+        if type(obj) is generic.IndirectObject:
+            return generic.IndirectObject(obj.idnum, obj.generation, self)
+        if type(obj) is generic.DictionaryObject:
+            made = generic.DictionaryObject({key: self._subsume_object(value) for key, value in obj.items()})
+        elif type(obj) is generic.ArrayObject:
+            made = generic.ArrayObject(self._subsume_object(value) for value in list.__iter__(obj))
+        elif isinstance(obj, (generic.DictionaryObject, generic.ArrayObject, generic.DecryptedObjectProxy)):
+            made = super()._subsume_object(obj)
+            return made
+        else:
             return obj
-        found: generic.PdfObject = super()._subsume_object(obj)
-        return found
+        holder = cast(generic.Reference, obj.get_container_ref())
+        made.container_ref = generic.Reference(holder.idnum, holder.generation, self)
+        return made
 
     def _defines(self, number: int) -> bool:
         data = self.reader.xrefs.get_xref_data(self.revision)
