@@ -32,9 +32,9 @@ DAY = timedelta(days=1)
 
 
 @lru_cache
-def _key(role: str) -> rsa.RSAPrivateKey:  # noqa: ARG001 - the cache is by role
+def _key(role: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001 - the cache is by role
     """One key for each role, for the whole run."""
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
 
 
 @dataclass(frozen=True)
@@ -151,8 +151,9 @@ def _issue(
     not_after: datetime,
     *extensions: x509.ExtensionType,
     authority: bool = False,
+    bits: int = 2048,
 ) -> Identity:
-    key = _key(role)
+    key = _key(role, bits)
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)
@@ -228,6 +229,7 @@ def make_pki(
     revoked_at: datetime | None = None,
     crl_lifetime_days: int = 30,
     root_days: int = 9000,
+    seal_bits: int = 2048,
 ) -> Pki:
     """A whole PKI; ``seal_days``, ``tsa_days`` and ``root_days`` are the certificates' lifetimes around `SEALED_AT`."""
     end = SEALED_AT + 9000 * DAY
@@ -246,6 +248,7 @@ def make_pki(
         SEALED_AT + seal_days[0] * DAY,
         SEALED_AT + seal_days[1] * DAY,
         _usage(authority=False),
+        bits=seal_bits,
     )
     tsa = _issue(
         "tsa",

@@ -1,14 +1,25 @@
-"""What a seal's certificate says of itself, in sealdrop's own terms."""
+"""What a seal's certificate says of itself, in sealdrop's own terms.
+
+The same few certificates come with document after document, so each is parsed once and kept with what pyHanko has
+worked out of it. That is a function of its bytes alone.
+"""
 
 # mypy: disable-error-code="import-untyped"
 # asn1crypto has no types.
 
 import unicodedata
+from functools import lru_cache
 
 from asn1crypto import x509
 
 from sealdrop.model import SealCertificate, Sha256
 from sealdrop.pdf.jobs import shortened
+
+
+@lru_cache(maxsize=64)
+def parse(der: bytes) -> x509.Certificate:
+    """Return the certificate of these bytes, the same each time."""
+    return x509.Certificate.load(der)
 
 
 def describe(certificate: x509.Certificate) -> SealCertificate:

@@ -81,7 +81,7 @@ def _check(reader: Reader, revision: int, rules: _Rules) -> None:
     freed = after.numbers_freed()
     if any(before.has(number) for number in freed):
         raise Unsound(f"{rules.name} removes objects")
-    free = _free_objects(before)
+    places = _Before(before)
     for ref in after.explicit_refs_in_revision():
         number = (ref.idnum, ref.generation)
         if ref.idnum in freed:
@@ -93,7 +93,7 @@ def _check(reader: Reader, revision: int, rules: _Rules) -> None:
                 raise Unsound(f"{rules.name} fills in object {ref.idnum}, which was asked for and was not there")
             continue
         old, new = before(ref), after(ref)
-        if number not in free and not same(old, new) and not _is_needed(before, number, old, new, rules):
+        if number not in places.free and not same(old, new) and not _is_needed(places, number, old, new, rules):
             kind = str(entry(old, "/Type", "")) if isinstance(old, generic.DictionaryObject) else ""
             raise Unsound(
                 f"{rules.name} replaces object {ref.idnum} ({kind if kind in _KINDS else 'of no known type'})"
@@ -106,9 +106,24 @@ def _number(holder: object, key: str) -> _Number | None:
     return (value.idnum, value.generation) if isinstance(value, generic.IndirectObject) else None
 
 
-def _free_objects(before: Revision) -> set[_Number | None]:
+class _Before:
+    """A revision, and where those objects stand in it that the one after may change; found once."""
+
+    def __init__(self, revision: Revision) -> None:
+        root = revision.root
+        self.root_number = (revision.root_ref.idnum, revision.root_ref.generation)
+        self.pages_number, self.form_number = _number(root, "/Pages"), _number(root, "/AcroForm")
+        self.form = entry(root, "/AcroForm")
+        resources = entry(self.form, "/DR") if isinstance(self.form, generic.DictionaryObject) else None
+        self.resources = {_number(self.form, "/DR")}
+        if isinstance(resources, generic.DictionaryObject):
+            self.resources |= {_number(resources, key) for key in resources}
+        self.free = _free_objects(revision, root)
+
+
+def _free_objects(before: Revision, root: generic.DictionaryObject) -> set[_Number | None]:
     """Return the objects that show nothing: information about the document, and the store of validation data."""
-    root, store = before.root, entry(before.root, "/DSS")
+    store = entry(root, "/DSS")
     free = {_number(before.trailer_view, "/Info"), _number(root, "/DSS")}
     metadata = entry(root, "/Metadata")
     if isinstance(metadata, generic.StreamObject) and entry(metadata, "/Type") == "/Metadata":
@@ -121,30 +136,25 @@ def _free_objects(before: Revision) -> set[_Number | None]:
     return free
 
 
-def _is_needed(
-    before: Revision, number: _Number, old: generic.PdfObject, new: generic.PdfObject, rules: _Rules
-) -> bool:
+def _is_needed(before: _Before, number: _Number, old: generic.PdfObject, new: generic.PdfObject, rules: _Rules) -> bool:
     """Return whether a seal, or a document timestamp, has to change ``old`` into ``new``."""
     if isinstance(old, generic.ArrayObject) and isinstance(new, generic.ArrayObject):
         return _grew_by_fields(old, new, rules)
     if type(old) is not generic.DictionaryObject or type(new) is not generic.DictionaryObject:
         return False  # a stream, above all
-    form = entry(before.root, "/AcroForm")
-    if number == (before.root_ref.idnum, before.root_ref.generation):
+    if number == before.root_number:
         none = generic.DictionaryObject()
         new_form = entry(new, "/AcroForm", none)
-        return _differs_only_in(old, new, rules.catalogue, rules) and _is_form(form or none, new_form, rules)
-    if number == _number(before.root, "/AcroForm"):
+        return _differs_only_in(old, new, rules.catalogue, rules) and _is_form(before.form or none, new_form, rules)
+    if number == before.form_number:
         return _is_form(old, new, rules)
-    resources = entry(form, "/DR") if isinstance(form, generic.DictionaryObject) else None
-    if number == _number(form, "/DR") or (
-        isinstance(resources, generic.DictionaryObject) and number in {_number(resources, key) for key in resources}
-    ):
+    if number in before.resources:
         return _grew(old, new)
-    if number == _number(before.root, "/Pages"):
+    if number == before.pages_number:
         return _differs_only_in(old, new, _PAGE_TREE, rules)
     if entry(old, "/Type") == "/Page" or ("/Type" not in old and "/Kids" in _parent(old)):
-        written_out = {key for key in _INHERITED if key not in old and same(_inherited(old, key), raw(new, key))}
+        written = [key for key in _INHERITED if key in new and key not in old]
+        written_out = {key for key in written if same(_inherited(old, key), raw(new, key))}
         return _differs_only_in(old, new, _PAGE | written_out, rules)
     is_empty = _is_signature_field(old) and "/V" not in old and "/V" not in _parent(old)
     return is_empty and rules.is_field(new) and _differs_only_in(old, new, _SIGNATURE_FIELD, rules)
@@ -155,9 +165,9 @@ def _inherited(page: generic.DictionaryObject, key: str) -> generic.PdfObject:
     node = page
     for _ in range(_DEEPEST_TREE):
         node = _parent(node)
-        if key in node:
-            return raw(node, key)
-    return generic.NullObject()
+        if key in node or "/Parent" not in node:
+            break
+    return raw(node, key)
 
 
 def _is_form(old: object, new: object, rules: _Rules) -> bool:

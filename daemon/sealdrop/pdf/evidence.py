@@ -13,7 +13,11 @@ by the levels LT and LTA.
 
 Why not pyHanko's own procedure for LTA (ETSI EN 319 102-1, 5.6.3): it reads the system's clock, it wants revocation
 lists younger than the last timestamp, which no PDF can hold, and it takes 50 ms. The judgements on each signature,
-token, path and list are pyHanko's.
+token, path and list are pyHanko's; its functions for a whole signature or token would verify it anew for each list.
+
+Only what depends on bytes alone is kept between documents: certificates, lists and responses as they were parsed, and
+which signatures on them were right (see `crypto`). Whether a chain holds is judged each time: it depends on the moment,
+which is another one for each document. That takes pyHanko 0.4 ms, half of it for a revocation list.
 
 How far up that evidence has to reach, the trust anchors say. A sealing service embeds it up to what it trusts itself,
 which by the European trusted lists is the authority that issued the seal, not the root above it.
@@ -32,15 +36,17 @@ from asn1crypto import cms, crl, ocsp, x509
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.decode_limits import DecodePurpose
 from pyhanko.pdf_utils.rw_common import PdfHandler
+from pyhanko.sign.ades.report import AdESIndeterminate
+from pyhanko.sign.general import extract_signer_info
 from pyhanko.sign.validation.generic_cms import (
-    cms_basic_validation,
     extract_tst_data_iter,
     get_signing_cert_attr,
     message_imprint_checker,
-    validate_tst_signed_data,
+    validate_cert_usage,
 )
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.settings import KeyUsageConstraints
+from pyhanko.sign.validation.status import TimestampSignatureStatus
 from pyhanko_certvalidator import ValidationContext
 from pyhanko_certvalidator.authority import AuthorityWithCert, TrustAnchor
 from pyhanko_certvalidator.context import CertValidationPolicySpec, bootstrap_validation_data_handlers
@@ -54,9 +60,13 @@ from pyhanko_certvalidator.policy_decl import (
 from pyhanko_certvalidator.registry import SimpleTrustManager
 from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 
+import sealdrop.pdf.names  # noqa: F401 - path building compares names
 from sealdrop.model import SealLevel, Timestamp
+from sealdrop.pdf.certificate import parse
+from sealdrop.pdf.crypto import ALGORITHMS, RememberingValidator, is_strong
 from sealdrop.pdf.jobs import shortened
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, entry, kind_of
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, entry, kind_of
+from sealdrop.pdf.signatures import Signer, check_integrity, signer_of, token_info
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -66,6 +76,7 @@ PADES_SUBFILTER = "/ETSI.CAdES.detached"
 # A seal's certificate may be made for non-repudiation (ETSI EN 319 412-3) or, as French server seals are under the
 # RGS, for digital signature only.
 _SEAL_USAGE = KeyUsageConstraints(key_usage={"non_repudiation", "digital_signature"})
+_STAMP_USAGE = TimestampSignatureStatus.default_usage_constraints()
 
 # A list made after the moment in question knows of everything before it.
 _COMPLETE = CertRevTrustPolicy(REQUIRE_REVINFO, retroactive_revinfo=True)
@@ -75,6 +86,9 @@ _IF_THERE = CertRevTrustPolicy(
     freshness=timedelta(days=100 * 365),
     freshness_req_type=FreshnessReqType.MAX_DIFF_REVOCATION_VALIDATION,
 )
+
+
+_SIGNATURES = RememberingValidator()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +126,12 @@ class _Store:
 def weigh(
     reader: Reader,
     seal: EmbeddedPdfSignature,
+    signer: Signer,
     stamps: Sequence[EmbeddedPdfSignature],
     anchors: Sequence[x509.Certificate],
     now: datetime,
 ) -> Evidence:
-    """Return what stands behind ``seal``, whose integrity was checked, at the time ``now``.
+    """Return what stands behind ``seal`` of ``signer``, whose integrity was checked, at the time ``now``.
 
     ``stamps`` are the document timestamps after it that cover their revisions. Without ``anchors`` nobody is
     trusted: the level then says what is there, and the chain is a problem.
@@ -124,7 +139,7 @@ def weigh(
     Raises:
         Exception: pyHanko cannot read the document security store, and says so with whatever class it likes.
     """
-    weighing = _weigh(reader, seal, stamps, anchors, now)
+    weighing = _weigh(reader, seal, signer, stamps, anchors, now)
     try:
         # No event loop: nobody is asked, so there is nothing to wait for, and a loop needs sockets: a jail has none.
         weighing.send(None)
@@ -138,6 +153,7 @@ def weigh(
 async def _weigh(
     reader: Reader,
     seal: EmbeddedPdfSignature,
+    signer: Signer,
     stamps: Sequence[EmbeddedPdfSignature],
     anchors: Sequence[x509.Certificate],
     now: datetime,
@@ -145,7 +161,8 @@ async def _weigh(
     judge = _Judge(anchors, _read_store(reader))
     proven, trusted, timestamps, doubts = now, list[EmbeddedPdfSignature](), list[Timestamp](), list[str]()
     for stamp in sorted(stamps, key=lambda stamp: stamp.signed_revision, reverse=True):
-        found = await judge.token(stamp.signed_data, stamp.compute_digest, "document", proven)
+        token = _read_token(stamp.signed_data, stamp.compute_digest, "document")
+        found = await judge.token(token, proven)
         if isinstance(found, Timestamp):
             trusted.append(stamp)
             timestamps.insert(0, found)
@@ -157,31 +174,32 @@ async def _weigh(
     stores = [(_read_store(reader.get_historical_resolver(stamp.signed_revision)), SealLevel.LTA) for stamp in trusted]
     stores.append((judge.store, SealLevel.LT))
 
-    token, stamped_at, shown_by = None, None, None
+    usable, stamped_at, shown_by = None, None, None
     for candidate in extract_tst_data_iter(seal.signer_info, signed=False):
-        imprint = message_imprint_checker(seal.signer_info)
-        found = await judge.token(candidate, imprint, "signature", proven, stores[0][0])
+        token = _read_token(candidate, message_imprint_checker(seal.signer_info), "signature")
+        found = await judge.token(token, proven, stores[0][0])
         shown_by = stores[0][0] if isinstance(found, Timestamp) else None
         if shown_by is None:
-            found = await judge.token(candidate, imprint, "signature", proven)
+            found = await judge.token(token, proven)
         if isinstance(found, Timestamp):
-            token, stamped_at = candidate, found.at
+            usable, stamped_at = token, found.at
             timestamps.insert(0, found)
             break
         doubts.append(f"the signature's timestamp {found}")
 
     judged_at = stamped_at or proven
+    seal_made = _Made(seal.signed_data, signer, _SEAL_USAGE)
     level, missing = _level_without_store(seal, stamped_at)
     problem, shown = None, False
-    for store, reached in stores if token is not None else ():
-        missing = await judge.lacks(store, seal, judged_at, None if store is shown_by else token)
+    for store, reached in stores if usable is not None else ():
+        missing = await judge.lacks(store, seal_made, judged_at, None if store is shown_by else usable)
         if not missing:
             shown = True
             level = level and reached
             missing = "" if reached == SealLevel.LTA else "there is no trusted document timestamp over the evidence"
             break
     if not (shown and anchors):
-        problem = await judge.seal(seal, judged_at)
+        problem = await judge.seal(seal_made, judged_at)
     return Evidence(
         chain_problem=problem,
         judged_at=judged_at,
@@ -204,6 +222,38 @@ def _level_without_store(seal: EmbeddedPdfSignature, stamped_at: datetime | None
     return SealLevel.T, ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A signature whose integrity was checked: who made it, and what that certificate must be for."""
+
+    signed_data: cms.SignedData
+    signer: Signer
+    usage: KeyUsageConstraints
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """A timestamp token whose integrity was checked, and what it says."""
+
+    made: _Made
+    found: Timestamp
+
+
+def _read_token(signed_data: cms.SignedData, imprint: Callable[[str], bytes], kind: str) -> _Token | str:
+    """Return the token, which is one of the bytes whose digest ``imprint`` returns, or why it cannot be used."""
+    try:
+        info, signer = token_info(signed_data), signer_of(signed_data)
+        check_integrity(signed_data, signer, imprint)
+        found = Timestamp(kind, info["gen_time"].native, shortened(signer.certificate.subject.human_friendly))
+        return _Token(_Made(signed_data, signer, _STAMP_USAGE), found)
+    except NOT_THE_DOCUMENT:
+        raise
+    except Unsound:
+        return "is damaged"
+    except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
+        return f"cannot be read ({kind_of(error)})"
+
+
 class _Anchor(AuthorityWithCert):
     """A certificate that is trusted as it is, though another authority issued it: what a trusted list names is so.
 
@@ -223,67 +273,68 @@ class _Judge:
         self._trust = SimpleTrustManager.build(trust_roots=[TrustAnchor(_Anchor(anchor)) for anchor in anchors])
 
     def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
-        policy = CertValidationPolicySpec(trust_manager=self._trust, revinfo_policy=revocation)
+        policy = CertValidationPolicySpec(
+            trust_manager=self._trust,
+            revinfo_policy=revocation,
+            signature_validator=_SIGNATURES,
+            algorithm_usage_policy=ALGORITHMS,
+        )
         # New ones for each judgement: pyHanko remembers in them who issued a list, and then lets a list of an
         # authority's own answer for that authority.
         handlers = bootstrap_validation_data_handlers(
             fetchers=None,
             crls=[_parse_crl(der) for der in store.crls],
-            ocsps=[response for der in store.ocsps for response in OCSPContainer.load_multi(_parse_ocsp(der))],
-            certs=[_parse_certificate(der) for der in store.certificates],
+            ocsps=[response for der in store.ocsps for response in _parse_ocsp(der)],
+            certs=[parse(der) for der in store.certificates],
         )
         timing = ValidationTimingInfo(moment, moment, point_in_time_validation=True)
         return policy.build_validation_context(timing, handlers)
 
-    async def token(
-        self,
-        signed_data: cms.SignedData,
-        imprint: Callable[[str], bytes],
-        kind: str,
-        moment: datetime,
-        complete: _Store | None = None,
-    ) -> Timestamp | str:
+    async def _problem(
+        self, made: _Made, moment: datetime, store: _Store, revocation: CertRevTrustPolicy
+    ) -> str | None:
+        """Return why nobody vouches for who made the signature, by the evidence in ``store`` at ``moment``, or None."""
+        context, certificate = self._context(moment, store, revocation), made.signer.certificate
+        if not is_strong(extract_signer_info(made.signed_data), certificate):
+            return str(AdESIndeterminate.CRYPTO_CONSTRAINTS_FAILURE.standard_name)
+        context.certificate_registry.register_multiple(made.signer.others)
+        paths = context.path_builder.async_build_paths_lazy(certificate)
+        found = await validate_cert_usage(certificate, context, made.usage, paths)
+        return None if found.error_subindic is None else str(found.error_subindic.standard_name)
+
+    async def token(self, token: "_Token | str", moment: datetime, complete: _Store | None = None) -> Timestamp | str:
         """Return the timestamp, or why it cannot be trusted at ``moment``.
 
         With ``complete`` all evidence has to come from there, and to say of each certificate that it is not revoked.
         """
+        if isinstance(token, str):
+            return token
         if complete is not None and not complete.shows_revocation:
             return "comes without revocation data"
+        problem, revocation = None, _IF_THERE if complete is None else _COMPLETE
         try:
-            revocation = _IF_THERE if complete is None else _COMPLETE
-            status = await validate_tst_signed_data(
-                signed_data, self._context(moment, complete or self.store, revocation), imprint
-            )
-            found = Timestamp(kind, status["timestamp"], shortened(status["signing_cert"].subject.human_friendly))
+            if self._anchored:
+                problem = await self._problem(token.made, moment, complete or self.store, revocation)
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
             return f"cannot be read ({kind_of(error)})"
-        if not (status["intact"] and status["valid"]):
-            return "is damaged"
-        if self._anchored and status["trust_problem_indic"] is not None:
-            return f"cannot be trusted ({status['trust_problem_indic'].standard_name})"
-        if found.at > moment + CLOCK_SKEW:
-            return f"is of a later time ({found.at.isoformat()}) than is possible"
-        return found
+        if problem is not None:
+            return f"cannot be trusted ({problem})"
+        if token.found.at > moment + CLOCK_SKEW:
+            return f"is of a later time ({token.found.at.isoformat()}) than is possible"
+        return token.found
 
-    async def seal(self, seal: EmbeddedPdfSignature, moment: datetime) -> str | None:
+    async def seal(self, seal: "_Made", moment: datetime) -> str | None:
         """Return why the seal's certificate is not trusted at ``moment``, or None."""
         try:
-            context = self._context(moment, self.store, _IF_THERE)
-            status = await cms_basic_validation(
-                seal.signed_data, seal.compute_digest(), context, key_usage_settings=_SEAL_USAGE
-            )
+            return await self._problem(seal, moment, self.store, _IF_THERE)
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
             return kind_of(error)
-        problem = status["trust_problem_indic"]
-        return None if problem is None else str(problem.standard_name)
 
-    async def lacks(
-        self, store: _Store, seal: EmbeddedPdfSignature, moment: datetime, token: cms.SignedData | None
-    ) -> str:
+    async def lacks(self, store: _Store, seal: "_Made", moment: datetime, token: "_Token | str | None") -> str:
         """Return what ``store`` lacks to show that the seal, and ``token`` too, were not revoked; "" if nothing.
 
         All evidence has to come from there: nothing that the PDF got later counts.
@@ -293,33 +344,24 @@ class _Judge:
         if not self._anchored:
             return ""
         try:
-            context = self._context(moment, store, _COMPLETE)
-            status = await cms_basic_validation(
-                seal.signed_data, seal.compute_digest(), context, key_usage_settings=_SEAL_USAGE
-            )
+            problem = await self._problem(seal, moment, store, _COMPLETE)
         except NOT_THE_DOCUMENT:
             raise
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
             return f"the revocation data cannot be read ({kind_of(error)})"
-        if status["trust_problem_indic"] is not None:
-            return f"the revocation data does not suffice for the seal ({status['trust_problem_indic'].standard_name})"
+        if problem is not None:
+            return f"the revocation data does not suffice for the seal ({problem})"
         if token is not None:
-            imprint = message_imprint_checker(seal.signer_info)
-            found = await self.token(token, imprint, "signature", moment, store)
+            found = await self.token(token, moment, store)
             if not isinstance(found, Timestamp):
                 return f"the revocation data does not suffice for the timestamp: it {found}"
         return ""
 
 
-# The same few certificates and lists come with document after document.
-@lru_cache(maxsize=64)
-def _parse_certificate(der: bytes) -> x509.Certificate:
-    return x509.Certificate.load(der)
-
-
-@lru_cache(maxsize=64)
-def _parse_ocsp(der: bytes) -> ocsp.OCSPResponse:
-    return ocsp.OCSPResponse.load(der)
+# The same lists and responses may come with document after document: what they say is a function of their bytes.
+@lru_cache(maxsize=32)
+def _parse_ocsp(der: bytes) -> tuple[OCSPContainer, ...]:
+    return tuple(OCSPContainer.load_multi(ocsp.OCSPResponse.load(der)))
 
 
 @lru_cache(maxsize=8)

@@ -1,14 +1,13 @@
 """A PDF, or the first bytes of one, as pyHanko reads it.
 
 Reads are positioned, so that a document and its beginning can be read from one open file, and nothing is held in
-memory beyond pyHanko's own objects; of a large document, not even the data of their streams (see `large`). A place that
-cannot exist is an error of the document (`ValueError`), never one
-of the disk: `OSError` is left to mean that the disk failed.
+memory beyond pyHanko's own objects, once a document is large (see `large`): not even the data of their streams. A place
+that cannot exist is an error of the document (`ValueError`), never one of the disk: `OSError` is left to mean that the
+disk failed.
 
-A signature's value is a hexadecimal string of some ten thousand digits, which pyHanko reads one digit at a time. That
-took 17 of the 30 ms of a verification, so `Reader` decodes such a string in one go and lets pyHanko parse the rest of
-the object. Should the two ever disagree about where the value stands, the check of coverage fails, since it compares
-the value with the bytes in the gap of the byte range.
+pyHanko reads byte by byte, which took most of a verification. So `Reader` reads what is written plainly in one go (see
+`syntax`) and leaves the rest to pyHanko. Should the two ever disagree about where a signature's value stands, the check
+of coverage fails, since it compares the value with the bytes in the gap of the byte range.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -18,19 +17,19 @@ import hashlib
 import io
 import logging
 import os
-import re
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.crypt import AuthStatus
-from pyhanko.pdf_utils.misc import PdfReadError
 from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
-from pyhanko.pdf_utils.xref import read_object_header
+from pyhanko.pdf_utils.xref import ObjStreamRef
 
 from sealdrop.durable import CHUNK_BYTES
 from sealdrop.model import Sha256
 from sealdrop.pdf import large
+from sealdrop.pdf.syntax import read_plain
 
 # What pyHanko finds goes into the report. Its log texts can quote the document, which no log may hold.
 for _library in ("pyhanko", "pyhanko_certvalidator"):
@@ -43,12 +42,6 @@ PDF_HEADER = b"%PDF-"
 
 # Looking into an object takes 0.2 ms, comparing two states of it another 0.3; a verification has 20 s (see `jail`).
 MOST_OBJECTS = 10_000
-
-_LONG_HEX = re.compile(rb"<((?:[0-9A-Fa-f]{2}){256,})>")
-_LONG_HEX_BEGINS = re.compile(rb"<[0-9A-Fa-f]{512}")
-_LOOKED_AT_BYTES = 4096  # signature dictionaries are short, but for the value
-_LONGEST_OBJECT_BYTES = 1 << 20  # pyHanko reserves 16 KiB for a value, others up to some 100 KiB
-_BUFFER_BYTES = 16 << 10
 
 
 class Unsound(Exception):
@@ -152,16 +145,28 @@ class Revision(HistoricalResolver):
         return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references
 
     def _subsume_object(self, obj: generic.PdfObject) -> generic.PdfObject:
-        # In a stream of metadata pyHanko puts names that belong to no object, and then asks to which.
-        if isinstance(obj, generic.NameObject) and obj.container_ref is None:
+        """Return the object as part of this revision, so that what it refers to is looked for there.
+
+        What refers to nothing is the same in each. pyHanko asks of everything, first, which object it is part of; in a
+        stream of metadata it has itself put names that are part of none.
+        """
+        made: generic.PdfObject
+        if type(obj) is generic.IndirectObject:
+            return generic.IndirectObject(obj.idnum, obj.generation, self)
+        if type(obj) is generic.DictionaryObject:
+            made = generic.DictionaryObject({key: self._subsume_object(value) for key, value in obj.items()})
+        elif type(obj) is generic.ArrayObject:
+            made = generic.ArrayObject(self._subsume_object(value) for value in list.__iter__(obj))
+        elif isinstance(obj, LeftStream):
+            made = LeftStream({key: self._subsume_object(value) for key, value in obj.items()}, obj.left)
+        elif isinstance(obj, (generic.DictionaryObject, generic.ArrayObject, generic.DecryptedObjectProxy)):
+            made = super()._subsume_object(obj)
+            return made
+        else:
             return obj
-        if isinstance(obj, LeftStream):
-            subsumed = LeftStream({key: self._subsume_object(value) for key, value in obj.items()}, obj.left)
-            place = cast(generic.Reference, obj.container_ref)
-            subsumed.container_ref = generic.Reference(place.idnum, place.generation, self)
-            return subsumed
-        found: generic.PdfObject = super()._subsume_object(obj)
-        return found
+        holder = cast(generic.Reference, obj.get_container_ref())
+        made.container_ref = generic.Reference(holder.idnum, holder.generation, self)
+        return made
 
     def _defines(self, number: int) -> bool:
         data = self.reader.xrefs.get_xref_data(self.revision)
@@ -194,14 +199,14 @@ class Revision(HistoricalResolver):
 
 
 class Reader(PdfFileReader):
-    """pyHanko's reader, never strict, fast on long hexadecimal strings; see the module's text."""
+    """pyHanko's reader, never strict, fast on what is written plainly; see the module's text."""
 
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._revisions: dict[int, Revision] = {}
         raw = Slice(file, size_bytes)
         self._large = large.LargeFile(raw, size_bytes) if size_bytes > large.WHOLE_BYTES else None
-        super().__init__(self._large or io.BufferedReader(raw, _BUFFER_BYTES), strict=False)
+        super().__init__(self._large or _in_memory(raw, size_bytes), strict=False)
 
     def get_historical_resolver(self, revision: int) -> Revision:
         """Return the document as it was at ``revision``, the oldest being 0; made once."""
@@ -231,53 +236,55 @@ class Reader(PdfFileReader):
             raise Unsound("the page tree has no count")
         return int(count)
 
-    def cache_get_indirect_object(self, generation: int, idnum: int) -> generic.PdfObject | None:
-        """Return the object from pyHanko's cache, where a long value is put by us on the first question."""
-        key = (generation, idnum)
-        if key not in self.resolved_objects:
-            self._decode_long_value(generic.Reference(idnum, generation, self))
-        return self.resolved_objects.get(key)
+    def _read_object(
+        self,
+        ref: generic.Reference,
+        marker: int | ObjStreamRef | None,
+        never_decrypt: bool = False,  # noqa: FBT001, FBT002 - pyHanko's signature
+        as_metadata_stream: bool = False,  # noqa: FBT001, FBT002 - pyHanko's signature
+    ) -> generic.PdfObject:
+        """Return the object that stands where ``marker`` says, read in one go if it is written plainly."""
+        found: generic.PdfObject | None = None
+        if isinstance(marker, int) and not as_metadata_stream and not self._has_secrets:
+            place = generic.Reference(ref.idnum, ref.generation, self)
+            found = read_plain(self.read_at, self._data_at, marker, place)
+        if found is None:
+            with self._leaving():
+                found = cast(generic.PdfObject, super()._read_object(ref, marker, never_decrypt, as_metadata_stream))
+        return _with_data_left(found)
 
-    def _read_object(self, ref: generic.Reference, *args: Any, **kwargs: Any) -> generic.PdfObject:  # noqa: ANN401 - pyHanko's
-        if self._large is None or "/Encrypt" in self.trailer_view:
-            found: generic.PdfObject = super()._read_object(ref, *args, **kwargs)
-            return found
-        with self._large.leaving():
-            found = super()._read_object(ref, *args, **kwargs)
-        if not isinstance(found, generic.StreamObject):
-            return found
-        data = found._encoded_data  # noqa: SLF001 - as it was read
-        if not isinstance(data, large.Left):
-            return found
-        if type(found) is generic.StreamObject:
-            left = LeftStream(found, data)
-            left.container_ref = found.container_ref
-            return left
-        found._encoded_data = data.read()  # noqa: SLF001 - a stream of metadata, which is none of the long ones
+    def _data_at(self, start: int, size_bytes: int) -> bytes:
+        """Return a stream's data, which stays in the file if that is large."""
+        with self._leaving():
+            return self.read_at(start, size_bytes)
+
+    def _leaving(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._large is None else self._large.leaving(not self._has_secrets)
+
+    @cached_property
+    def _has_secrets(self) -> bool:
+        """Whether its strings and streams are encrypted, so that they have to be wrapped."""
+        return "/Encrypt" in self.trailer_view
+
+
+def _in_memory(raw: Slice, size_bytes: int) -> BinaryIO:
+    """Return a small document, to be read in any order: pyHanko moves after each byte, which costs half in memory."""
+    return io.BytesIO(io.BufferedReader(raw, size_bytes or 1).read())
+
+
+def _with_data_left(found: generic.PdfObject) -> generic.PdfObject:
+    """Return an object as it was read, the data of a long stream left in the file."""
+    if not isinstance(found, generic.StreamObject):
         return found
-
-    def _decode_long_value(self, ref: generic.Reference) -> None:
-        """Put the object into pyHanko's cache if it is a dictionary with one long hexadecimal ``/Contents``."""
-        place = self.xrefs[ref]
-        if not isinstance(place, int) or not _LONG_HEX_BEGINS.search(self.read_at(place, _LOOKED_AT_BYTES)):
-            return
-        raw = self.read_at(place, _LONGEST_OBJECT_BYTES)
-        value = _LONG_HEX.search(raw)
-        end = raw.find(b"endobj", value.end()) if value else -1
-        if value is None or end < 0 or "/Encrypt" in self.trailer_view:
-            return
-        rest = io.BytesIO(raw[: value.start()] + b"<>" + raw[value.end() : end] + b"endobj")
-        try:
-            number, generation = read_object_header(rest, strict=False)
-            container = generic.Reference(number, generation, self)
-            found = generic.read_object(rest, container)
-        except (PdfReadError, ValueError, IndexError):
-            return  # pyHanko reads it in its own way, and says what is wrong
-        if container == ref and type(found) is generic.DictionaryObject and not entry(found, "/Contents", b"-"):
-            contents = generic.ByteStringObject(bytes.fromhex(value[1].decode("ascii")))
-            contents.container_ref = container
-            found[generic.pdf_name("/Contents")] = contents
-            self.resolved_objects[ref.generation, ref.idnum] = found
+    data = found._encoded_data  # noqa: SLF001 - as it was read
+    if not isinstance(data, large.Left):
+        return found
+    if type(found) is generic.StreamObject:
+        left = LeftStream(found, data)
+        left.container_ref = found.container_ref
+        return left
+    found._encoded_data = data.read()  # noqa: SLF001 - a stream of metadata, which is none of the long ones
+    return found
 
 
 def entry(dictionary: generic.DictionaryObject, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any PDF object

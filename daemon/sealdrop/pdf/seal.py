@@ -55,6 +55,7 @@ from sealdrop.pdf.jobs import Expectation, shortened
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf
 from sealdrop.pdf.signatures import (
     SignatureField,
+    Signer,
     check_coverage,
     check_end,
     check_integrity,
@@ -64,6 +65,7 @@ from sealdrop.pdf.signatures import (
     find_signatures,
     load,
     new_signatures,
+    signer_of,
     weak_digests,
 )
 
@@ -101,6 +103,7 @@ class _Examination:
         self._after: tuple[SignatureField, ...] = ()
         self._field: SignatureField
         self._seal: EmbeddedPdfSignature
+        self._signer: Signer
         self._stamps: list[EmbeddedPdfSignature] = []
         self._doubts: list[str] = []
         self._loaded: dict[SignatureField, EmbeddedPdfSignature] = {}
@@ -244,8 +247,9 @@ class _Examination:
     def _intact(self) -> str:
         self._seal = self._load(self._field)
         check_structure(self._field.contents, self._seal)
-        check_integrity(self._seal)
-        self._certificate = describe(self._seal.signer_cert)
+        self._signer = signer_of(self._seal.signed_data)
+        check_integrity(self._seal.signed_data, self._signer, self._seal.compute_digest)
+        self._certificate = describe(self._signer.certificate)
         self._find_stamps()
         return "the sealed bytes are unchanged, and the signature is the certificate's"
 
@@ -276,7 +280,7 @@ class _Examination:
                     self._stamps.append(stamp)
 
     def _trusted_chain(self) -> str:
-        evidence = weigh(self._reader, self._seal, self._stamps, self._anchors, self._expected.now)
+        evidence = weigh(self._reader, self._seal, self._signer, self._stamps, self._anchors, self._expected.now)
         self._evidence = evidence
         if not self._anchors:
             raise _NotAskedError("no trust anchors were given, so who vouches for the seal was not judged")
@@ -290,7 +294,7 @@ class _Examination:
     def _organisation(self) -> str:
         if self._expected.organisation is None:
             raise _NotAskedError("no organisation was given")
-        named = organisations(self._seal.signer_cert)
+        named = organisations(self._signer.certificate)
         if len(named) != 1 or not same_organisation(named[0], self._expected.organisation):
             raise Unsound(f"the certificate names {', '.join(map(repr, named)) or 'no organisation'}")
         return f"the certificate names {named[0]!r}"

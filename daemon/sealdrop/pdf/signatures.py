@@ -13,14 +13,16 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from asn1crypto import cms, parser, tsp
+from asn1crypto import cms, core, parser, tsp, x509
 from cryptography.hazmat.primitives import hashes
 from pyhanko.pdf_utils import generic
 from pyhanko.sign.fields import enumerate_sig_fields
+from pyhanko.sign.general import extract_certificate_info, extract_signer_info
 from pyhanko.sign.validation.generic_cms import get_hash_spec_for_tst_digest, validate_sig_integrity
 from pyhanko.sign.validation.pdf_embedded import EmbeddedPdfSignature
 from pyhanko.sign.validation.status import SignatureCoverageLevel
 
+from sealdrop.pdf.certificate import parse
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.reader import Reader, Unsound, entry
 
@@ -59,6 +61,14 @@ class SignatureField:
     def key(self) -> tuple[str, bytes, tuple[int, ...]]:
         """What makes it the same signature in an earlier state of the file."""
         return self.name, self.contents, self.byte_range
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signer:
+    """The certificate of a signature, and those that came with it."""
+
+    certificate: x509.Certificate
+    others: tuple[x509.Certificate, ...]
 
 
 def find_signatures(reader: Reader) -> tuple[SignatureField, ...]:
@@ -147,25 +157,49 @@ def check_end(reader: Reader) -> None:
         raise Unsound("something follows the last revision")
 
 
-def check_integrity(signature: EmbeddedPdfSignature) -> None:
+def signer_of(signed_data: cms.SignedData) -> Signer:
+    """Return whose signature it says it is, until `check_integrity` shows that it is.
+
+    Whatever pyHanko raises means that this cannot be read.
+    """
+    found = extract_certificate_info(signed_data)
+    return Signer(parse(found.signer_cert.dump()), tuple(parse(other.dump()) for other in found.other_certs))
+
+
+def token_info(signed_data: cms.SignedData) -> tsp.TSTInfo:
+    """Return what a timestamp token says.
+
+    Raises:
+        Unsound: it is none.
+    """
+    content = signed_data["encap_content_info"]
+    if content["content_type"].native == "tst_info":
+        info = content["content"].parsed
+        if isinstance(info, tsp.TSTInfo):
+            return info
+    raise Unsound("it is no timestamp")
+
+
+def check_integrity(signed_data: cms.SignedData, signer: Signer, digest: Callable[[str], bytes]) -> None:
     """Pass if the signed bytes are those that were signed, and the signature is the certificate's.
 
-    For a document timestamp the same is asked of the token, and of its imprint of the document.
+    That certificate is the one that the signature binds, if it binds one (RFC 5035). ``digest`` returns the digest of
+    those bytes by the algorithm that it is given. For a timestamp the same is asked of the token, and of its imprint of
+    the bytes.
 
     Raises:
         Unsound: they are not.
     """
-    signed_data = signature.signed_data
-    content = signed_data["encap_content_info"]
-    digest = signature.compute_digest()
+    content, signature = signed_data["encap_content_info"], extract_signer_info(signed_data)
+    algorithm = signature["digest_algorithm"]["algorithm"].native
     if content["content_type"].native == "tst_info":
-        token = content["content"].parsed
-        if not isinstance(token, tsp.TSTInfo) or token["message_imprint"]["hashed_message"].native != digest:
+        imprint = token_info(signed_data)["message_imprint"]
+        if imprint["hashed_message"].native != digest(imprint["hash_algorithm"]["algorithm"].native):
             raise Unsound("the timestamp is not of these bytes")
-        digest = _hash(signature.md_algorithm, bytes(content["content"]))
-    intact, valid = validate_sig_integrity(
-        signature.signer_info, signature.signer_cert, content["content_type"].native, digest
-    )
+        found = _hash(algorithm, bytes(content["content"]))
+    else:
+        found = digest(algorithm)
+    intact, valid = validate_sig_integrity(signature, signer.certificate, content["content_type"].native, found)
     if not intact:
         raise Unsound("the signed bytes were changed")
     if not valid:
@@ -199,6 +233,8 @@ def check_structure(contents: bytes, signature: EmbeddedPdfSignature) -> None:
         raise Unsound("the signature's container has a version that there is not")
     if not len(signer["signed_attrs"]):
         raise Unsound("the signature has no signed attributes")
+    if not isinstance(signed_data["encap_content_info"]["content"], core.Void):
+        raise Unsound("the signature's container holds a content of its own")
 
 
 def weak_digests(signed_data: cms.SignedData) -> set[str]:
@@ -225,7 +261,7 @@ def check_standing(
         Unsound: it is not. pyHanko may raise anything else, which means the same.
     """
     embedded = load(reader, signature)
-    check_integrity(embedded)
+    check_integrity(embedded.signed_data, signer_of(embedded.signed_data), embedded.compute_digest)
     check_revision(reader, embedded)
     try:
         changes_since(reader, embedded)

@@ -35,20 +35,6 @@ def test_signatures_are_what_pyhanko_reads(tmp_path: Path, xref: str, change: ob
         assert len(ours) == 2
 
 
-def test_a_long_value_is_decoded_in_one_go(tmp_path: Path) -> None:
-    """The seal's dictionary is in the cache before pyHanko has read it digit by digit."""
-    path = tmp_path / "sealed.pdf"
-    path.write_bytes(seal(make_pdf()))
-    with path.open("rb") as file:
-        reader = Reader(file, path.stat().st_size)
-        field = reader.root["/AcroForm"]["/Fields"][0]
-        value = field.raw_get("/V")
-        assert reader.resolved_objects.get((value.generation, value.idnum)) is None
-        cached = reader.cache_get_indirect_object(value.generation, value.idnum)
-        assert cached is not None
-        assert cached["/Contents"][:2] == b"\x30\x82"
-
-
 def test_a_slice_ends_where_it_should(tmp_path: Path) -> None:
     """Nothing behind the slice can be read, and a place before the file is an error of the document."""
     path = tmp_path / "file"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import cms, core
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 from pyhanko.sign.fields import SigSeedSubFilter
@@ -54,6 +55,14 @@ def _in_value(change: Callable[[bytes, int, int], bytes], level: SealLevel = B, 
         return change(pdf, *seals.signature_value(pdf, nth))
 
     return make
+
+
+def _with_content(pdf: bytes, start: int, end: int) -> bytes:
+    """Put a content into the signature's container, which nobody signs and which should be empty."""
+    signature = cms.ContentInfo.load(bytes.fromhex(pdf[start:end].decode("ascii")))
+    signature["content"]["encap_content_info"]["content"] = core.OctetString(b"another document")
+    value = signature.dump().hex().encode("ascii")
+    return pdf[:start] + value + pdf[start + len(value) :]
 
 
 def _evidence(pki: seal_pki.Pki, crls: tuple[int, ...] = (0, 1)) -> Callable[[], bytes]:
@@ -126,6 +135,7 @@ WRONG = [
         CheckName.INTACT,
         _in_value(lambda pdf, start, end: pdf[:start] + b"0" * (end - start) + pdf[end:]),
     ),
+    Wrong("content-of-its-own", CheckName.INTACT, _in_value(_with_content), text="a content of its own"),
     # digest_algorithm
     Wrong("sha-1", CheckName.DIGEST_ALGORITHM, lambda: seal(PDF, md_algorithm="sha1"), text="sha1"),
     Wrong("sha-224", CheckName.DIGEST_ALGORITHM, lambda: seal(PDF, md_algorithm="sha224"), text="sha224"),
@@ -143,6 +153,12 @@ WRONG = [
     ),
     # trusted_chain
     Wrong("untrusted", CheckName.TRUSTED_CHAIN, lambda: seal(PDF, pki=ELSE), text="NO_CERTIFICATE_CHAIN_FOUND"),
+    Wrong(
+        "short-key",
+        CheckName.TRUSTED_CHAIN,
+        lambda: seal(PDF, pki=make_pki(seal_bits=1024)),
+        text="CRYPTO_CONSTRAINTS_FAILURE",
+    ),
     Wrong("expired", CheckName.TRUSTED_CHAIN, lambda: seal(PDF, pki=make_pki(seal_days=(-100, -1)))),
     Wrong(
         "expired-before-the-timestamp", CheckName.TRUSTED_CHAIN, lambda: seal(PDF, T, pki=make_pki(seal_days=(-9, -1)))
