@@ -9,12 +9,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import measures
+from memory import memory, pictures
 from rich.console import Console
 from rich.table import Table
-from stage import MIB
+from stage import pdf
 
 from sealdrop.sandbox.sealing import Level
 
@@ -64,16 +66,30 @@ def _latency(work: Path, console: Console, *, quick: bool) -> Figures:
 
 
 def _memory(work: Path, console: Console, *, quick: bool) -> Figures:
-    sizes = [1, 100] if quick else [1, 10, 100, 500]
-    found = {size: measures.memory(work / f"memory-{size}", size * 1_000_000) for size in sizes}
-    table = _table("Most memory for one document", "MB", "PSS in MB", "ratio to 1 MB")
-    for size, most_mib in found.items():
-        table.add_row(str(size), f"{most_mib * MIB / 1e6:.0f}", f"{most_mib / found[1]:.2f}")
+    forms: dict[str, Callable[[], bytes]] = {f"{size}mb": partial(pictures, size * 1_000_000) for size in (1, 100)}
+    if not quick:
+        forms["10mb"], forms["500mb"] = (partial(pictures, size * 1_000_000) for size in (10, 500))
+        forms["100mb_in_one"], forms["500mb_in_one"] = (partial(pdf, size * 1_000_000) for size in (100, 500))
+    found = {name: memory(work / f"memory-{name}", make()) for name, make in forms.items()}
+    base_bytes = found["1mb"].total_bytes
+    table = _table("Most memory for one document", "MB", *(name.replace("_", " ") for name in found))
+    kinds = dict.fromkeys(kind for each in found.values() for kind in each.resident)
+    for kind in kinds:
+        held = (f"{each.held.get(kind, 0) / 1e6:.0f}" for each in found.values())
+        table.add_row(kind, *held)
+    table.add_row("all (PSS)", *(f"{each.total_bytes / 1e6:.0f}" for each in found.values()))
+    table.add_row("ratio to 1 MB", *(f"{each.total_bytes / base_bytes:.2f}" for each in found.values()))
+    for kind in kinds:
+        most = (f"{each.resident.get(kind, 0) / 1e6:.0f}" for each in found.values())
+        table.add_row(f"{kind}: highest resident", *most)
     console.print(table)
     return {
-        "memory_ratio_100mb_to_1mb": found[100] / found[1],
-        "peak_memory_mb": max(found.values()) * MIB / 1e6,
-        **({"memory_ratio_500mb_to_1mb": found[500] / found[1]} if 500 in found else {}),
+        **{
+            f"memory_ratio_{name}_to_1mb": each.total_bytes / base_bytes
+            for name, each in found.items()
+            if name != "1mb"
+        },
+        "peak_memory_mb": max(each.total_bytes for each in found.values()) / 1e6,
     }
 
 

@@ -1,15 +1,13 @@
 """What is measured, each in a directory of its own, with everything it is compared with in the same run."""
 
 import statistics
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import bare
-from stage import MIB, Stage, cpu_s, is_ready, moment, pdf, pss_mib, service, stage
+from stage import Stage, cpu_s, is_ready, moment, pdf, service, stage
 
 from sealdrop.sandbox.sealing import Level
 
@@ -99,44 +97,3 @@ def latency(directory: Path, number: int, size_bytes: int = 50_000) -> Latency:
                 times.append(moment(lambda done=done: at.receipts() == done, every_s=0.001) - began)
     times = sorted(times[WARM_UP:])
     return Latency(statistics.median(times), times[min(round(0.95 * len(times)), len(times) - 1)])
-
-
-class Memory(threading.Thread):
-    """Looks at the memory of a process and its children, and keeps the most that it saw."""
-
-    def __init__(self, process: int) -> None:
-        super().__init__(daemon=True)
-        self.most_mib = 0.0
-        self._process = process
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        """Look until told to end."""
-        while not self._ended.wait(0.02):
-            self.most_mib = max(self.most_mib, pss_mib(self._process))
-
-    def end(self) -> float:
-        """Look no more; return the most in MiB."""
-        self._ended.set()
-        self.join()
-        return self.most_mib
-
-
-def memory(directory: Path, size_bytes: int) -> float:
-    """Return the most memory (PSS, MiB) that the service and its children use while one document goes through."""
-    content = pdf(size_bytes)
-    with stage(directory, [content]) as at:
-        moves = _made_ready(at, [content], 1)
-        with service(at) as process:
-            moment(lambda: is_ready(at, process))
-            watch = Memory(process.pid)
-            watch.start()
-            _drop(moves)
-            moment(lambda: at.receipts() == 1 or any(at.config.folders["one"].rejected.glob("*.txt")), every_s=0.05)
-            most_mib = watch.end()
-            if at.receipts() != 1:
-                raise RuntimeError(f"the document of {size_bytes // MIB} MiB was not sealed: see {directory}")
-    with suppress(FileNotFoundError):
-        for path in directory.rglob("*.pdf"):
-            path.unlink()
-    return most_mib
