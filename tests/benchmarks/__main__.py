@@ -9,14 +9,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import measures
-from memory import memory, pictures
+from memory import memory, scan
 from rich.console import Console
 from rich.table import Table
-from stage import pdf
 
 from sealdrop.sandbox.sealing import Level
 
@@ -66,11 +64,11 @@ def _latency(work: Path, console: Console, *, quick: bool) -> Figures:
 
 
 def _memory(work: Path, console: Console, *, quick: bool) -> Figures:
-    forms: dict[str, Callable[[], bytes]] = {f"{size}mb": partial(pictures, size * 1_000_000) for size in (1, 100)}
+    sizes = {f"{size}mb": size * 1_000_000 for size in ((1, 100) if quick else (1, 10, 100, 500))}
+    found = {name: memory(work / f"memory-{name}", scan(size_bytes)) for name, size_bytes in sizes.items()}
     if not quick:
-        forms["10mb"], forms["500mb"] = (partial(pictures, size * 1_000_000) for size in (10, 500))
-        forms["100mb_in_one"], forms["500mb_in_one"] = (partial(pdf, size * 1_000_000) for size in (100, 500))
-    found = {name: memory(work / f"memory-{name}", make()) for name, make in forms.items()}
+        size_bytes = sizes["500mb"]
+        found["500mb_in_one"] = memory(work / "memory-500mb-in-one", scan(size_bytes, size_bytes))
     base_bytes = found["1mb"].total_bytes
     table = _table("Most memory for one document", "MB", *(name.replace("_", " ") for name in found))
     kinds = dict.fromkeys(kind for each in found.values() for kind in each.resident)

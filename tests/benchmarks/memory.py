@@ -13,9 +13,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stage import family, is_ready, moment, pdf, service, stage
+from stage import family, is_ready, moment, service, stage
 
 LOOK_S = 0.01
+NOISE_BYTES = 1_000_000
 PICTURE_BYTES = 4_000_000
 CHILDREN = ("inspect", "verify")
 KIB = 1024
@@ -34,12 +35,11 @@ class Memory:
         return sum(self.held.values())
 
 
-def pictures(size_bytes: int) -> bytes:
-    """Return a PDF of about ``size_bytes``, as a scanner makes it: pages with a picture of 4 MB each, or one page."""
-    if size_bytes <= PICTURE_BYTES:
-        return pdf(size_bytes)
-    noise = random.Random(size_bytes).randbytes(PICTURE_BYTES)
-    pages = size_bytes // PICTURE_BYTES
+def scan(size_bytes: int, picture_bytes: int = PICTURE_BYTES) -> bytes:
+    """Return a PDF as a scanner makes it: pages that show a picture each; both sizes are multiples of 1 MB."""
+    noise = random.Random(size_bytes).randbytes(NOISE_BYTES)
+    picture_bytes = min(picture_bytes, size_bytes)
+    pages = size_bytes // picture_bytes
     kids = b" ".join(b"%d 0 R" % (3 + 3 * page) for page in range(pages))
     out = bytearray(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n")
     places: list[int] = []
@@ -66,9 +66,8 @@ def pictures(size_bytes: int) -> bytes:
         put(b"<< /Length 7 >>", b"q /I Do")
         put(
             b"<< /Type /XObject /Subtype /Image /Width %d /Height 1 /BitsPerComponent 8 /ColorSpace /DeviceGray "
-            b"/Length %d >>" % (PICTURE_BYTES, PICTURE_BYTES),
-            whole[page:],
-            whole[:page],
+            b"/Length %d >>" % (picture_bytes, picture_bytes),
+            *(whole[page:], whole[:page]) * (picture_bytes // NOISE_BYTES),
         )
     start = len(out)
     out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(places) + 1)
