@@ -16,12 +16,11 @@ from pathlib import Path
 
 import backlog
 import history
-import measures
 from idle import FOLDERS, idle
+from memory import memory, scan
 from peer import SERVICE_S, peer
 from rich.console import Console
 from speed import Latency, Throughput, Wish, speed
-from stage import MIB
 from tables import Report, goals_table, machine, measured, new_table, verdict
 
 from sealdrop.sandbox.sealing import Level
@@ -108,16 +107,26 @@ def _latency(found: Latency, console: Console) -> Figures:
 
 
 def _memory(work: Path, console: Console, *, quick: bool) -> Figures:
-    sizes = [1, 100] if quick else [1, 10, 100, 500]
-    found = {size: measures.memory(work / f"memory-{size}", size * 1_000_000) for size in sizes}
-    figures = {f"memory_ratio_{size}mb_to_1mb": found[size] / found[1] for size in sizes[1:]}
-    figures["peak_memory_mb"] = max(found.values()) * MIB / 1e6
-    note = f"Highest: {figures['peak_memory_mb']:.0f} MB, goal {verdict('peak_memory_mb', figures['peak_memory_mb'])}."
-    table = new_table("Most memory for one document", "MB", "PSS in MB", "ratio to 1 MB", "goal", note=note)
-    for size, most_mib in found.items():
-        ratio = most_mib / found[1]
-        goal = verdict(f"memory_ratio_{size}mb_to_1mb", ratio)
-        table.add_row(str(size), f"{most_mib * MIB / 1e6:.0f}", f"{ratio:.2f}", goal)
+    sizes = {f"{size}mb": size * 1_000_000 for size in ((1, 100) if quick else (1, 10, 100, 500))}
+    found = {name: memory(work / f"memory-{name}", scan(size_bytes)) for name, size_bytes in sizes.items()}
+    if not quick:
+        size_bytes = sizes["500mb"]
+        found["500mb_in_one"] = memory(work / "memory-500mb-in-one", scan(size_bytes, size_bytes))
+    base_bytes = found["1mb"].total_bytes
+    figures = {
+        f"memory_ratio_{name}_to_1mb": each.total_bytes / base_bytes for name, each in found.items() if name != "1mb"
+    }
+    figures["peak_memory_mb"] = max(each.total_bytes for each in found.values()) / 1e6
+    told = "; ".join(f"{name} {verdict(name, figure)}" for name, figure in figures.items())
+    table = new_table("Most memory for one document", "MB", *(name.replace("_", " ") for name in found), note=told)
+    kinds = dict.fromkeys(kind for each in found.values() for kind in each.resident)
+    for kind in kinds:
+        table.add_row(kind, *(f"{each.held.get(kind, 0) / 1e6:.0f}" for each in found.values()))
+    table.add_row("all (PSS)", *(f"{each.total_bytes / 1e6:.0f}" for each in found.values()))
+    table.add_row("ratio to 1 MB", *(f"{each.total_bytes / base_bytes:.2f}" for each in found.values()))
+    for kind in kinds:
+        most = (f"{each.resident.get(kind, 0) / 1e6:.0f}" for each in found.values())
+        table.add_row(f"{kind}: highest resident", *most)
     console.print(table)
     return figures
 

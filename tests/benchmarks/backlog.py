@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from measures import Memory
+from memory import Watch
 from stage import MIB, Stage, is_ready, moment, pdf, service, stage
 
 LOOK_S = 0.02
@@ -49,12 +49,12 @@ def measure(directory: Path, form: Form) -> Backlog:
         os.sync()  # what is written for the measurement is not to be flushed at its cost
         began = time.monotonic()
         with service(at) as process:
-            watch = Memory(process.pid, every_s=0.25)
+            watch = Watch(process.pid, every_s=0.25)
             watch.start()
             ready = moment(lambda: is_ready(at, process), every_s=LOOK_S)
             first = moment(lambda: at.receipts() >= 1, every_s=LOOK_S)
             per_s = _rate(at, form, first)
-            peak_mib = watch.end()
+            peak_mib = watch.end().total_bytes / MIB
     return Backlog(form.documents, first - began, first - ready, per_s, peak_mib)
 
 

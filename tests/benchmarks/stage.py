@@ -19,7 +19,6 @@ from sealdrop.sandbox.sealing import Level, Sealer, SealOptions
 
 SEALDROP = Path(sys.executable).with_name("sealdrop")
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-MIB = 1 << 20
 LARGEST_MIB = 600
 PATIENCE_S = 900.0
 _numbers = itertools.count(1)  # of the files that are dropped
@@ -225,14 +224,3 @@ def cpu_s(process: int) -> tuple[float, float]:
             user += (int(fields[11]) + int(fields[13])) * TICK_S
             system += (int(fields[12]) + int(fields[14])) * TICK_S
     return user, system
-
-
-def pss_mib(process: int) -> float:
-    """Return the proportional set size of a process and its children."""
-    total_kib = 0
-    for each in family(process):
-        with suppress(OSError):
-            for line in Path(f"/proc/{each}/smaps_rollup").read_text().splitlines():
-                if line.startswith("Pss:"):
-                    total_kib += int(line.split()[1])
-    return total_kib / 1024
