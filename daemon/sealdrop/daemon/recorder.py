@@ -215,9 +215,14 @@ def one_line(error: BaseException) -> str:
 
 
 class TrailWriter:
-    """Copies committed audit records into the audit files, in a thread of its own."""
+    """Copies committed audit records into the audit files, in a thread of its own.
+
+    Nothing waits for the files: a record is durable in the ledger before its effect is visible. So what is committed
+    within `GATHER_S` is copied together, with one flush of the file and one transaction.
+    """
 
     BATCH = 500
+    GATHER_S = 0.25
     RETRY_S = 10.0
     LONGEST_SLEEP_S = 60.0
 
@@ -230,7 +235,7 @@ class TrailWriter:
         self._log = log
         self._on_fatal = on_fatal
         self._wake = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._thread = NamedThread(self._run, "audit")
 
     def start(self) -> None:
@@ -243,7 +248,7 @@ class TrailWriter:
 
     def stop(self, timeout_s: float) -> None:
         """Copy what is committed by now, and end."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
@@ -266,7 +271,7 @@ class TrailWriter:
 
     def _copy_until_stopped(self) -> None:
         while True:
-            stopping = self._stopping
+            stopping = self._stopping.is_set()
             self._wake.clear()
             try:
                 self.flush()
@@ -281,6 +286,7 @@ class TrailWriter:
             if stopping:
                 return
             self._sleep(self.LONGEST_SLEEP_S)
+            self._stopping.wait(self.GATHER_S)
 
     def _sleep(self, longest_s: float) -> None:
         with self.progress.waiting("more records", longest_s):
