@@ -21,7 +21,7 @@ from memory import memory, scan
 from peer import SERVICE_S, peer
 from rich.console import Console
 from speed import Latency, Throughput, Wish, speed
-from tables import Report, goals_table, machine, measured, new_table, verdict
+from tables import Report, goals_table, measured, new_table, this_machine, verdict
 
 from sealdrop.sandbox.sealing import Level
 
@@ -62,7 +62,9 @@ def _throughput(found: Mapping[str, Throughput], console: Console) -> Figures:
         "stand-in, CPU ms each": lambda _, each: f"{each.stand_in_each_s * 1000:.1f}",
     }
     for title, cell in rows.items():
-        table.add_row(title, *(cell(name, each) for name, each in found.items()))
+        cells = [cell(name, each) for name, each in found.items()]
+        if any(cells):
+            table.add_row(title, *cells)
     console.print(table)
     figures: Figures = {}
     for name, each in found.items():
@@ -211,16 +213,19 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="sealdrop-bench-") as temporary:
         work = arguments.dir or Path(temporary)
-        console = Report(machine(work))
+        machine = this_machine(work)
+        console = Report(machine)
         figures, failures = measured(
             arguments.only or list(MEASUREMENTS),
             lambda name: MEASUREMENTS[name](work, console, quick=arguments.quick),
             is_left_out,
         )
-    console.print(goals_table(figures))
+    goals = goals_table(figures)
+    if goals is not None:
+        console.print(goals)
     if arguments.json:
         rounded = {name: round(value, 3) for name, value in figures.items()}
-        arguments.json.write_text(json.dumps(rounded, indent=2) + "\n")
+        arguments.json.write_text(json.dumps({"machine": machine, **rounded}, indent=2) + "\n")
     if arguments.markdown:
         arguments.markdown.write_text(console.markdown())
     for failure in failures:

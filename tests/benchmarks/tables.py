@@ -60,7 +60,7 @@ def new_table(title: str, *columns: str, note: str = "") -> Table:
     return table
 
 
-def machine(work: Path) -> str:
+def this_machine(work: Path) -> str:
     """Return what this is measured on, in a line: the file system with what an fsync costs there."""
     memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())["MemTotal"]
     gib = int(memory.split()[0]) / (1 << 20)
@@ -129,13 +129,13 @@ def markdown(table: Table, notes: Sequence[str]) -> str:
     return "\n".join([f"### {table.title}", "", *lines, "", *notes])
 
 
-def goals_table(figures: Mapping[str, float]) -> Table:
-    """Return the table of all figures that have a goal."""
+def goals_table(figures: Mapping[str, float]) -> Table | None:
+    """Return the table of all figures that have a goal, None if none has."""
     table = new_table("Goals", "figure", "value", "goal")
     for name in GOALS:
         if name in figures:
             table.add_row(name, f"{figures[name]:.2f}", verdict(name, figures[name]))
-    return table
+    return table if table.row_count else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,12 +217,12 @@ def one_line(error: BaseException) -> str:
 class TrailWriter:
     """Copies committed audit records into the audit files, in a thread of its own.
 
-    It lets them gather for an instant: to copy a hundred at once costs little more than to copy one. Until then they
-    stand in the ledger, which is as durable as the files are.
+    Nothing waits for the files: a record is durable in the ledger before its effect is visible. So what is committed
+    within `GATHER_S` is copied together, with one flush of the file and one transaction.
     """
 
     BATCH = 500
-    GATHER_S = 0.1
+    GATHER_S = 0.25
     RETRY_S = 10.0
     LONGEST_SLEEP_S = 60.0
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from documents import FakeClock, document
-from running import PATIENCE_S, KeptLog
+from running import PATIENCE_S, KeptLog, until
 from sealdrop.audit.chain import link
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.trail import Trail
@@ -68,6 +68,7 @@ class HaltingTrail:
         self._trail = trail
         self.failures = failures
         self.written = threading.Event()
+        self.appended: list[int] = []
 
     def append(self, records: Sequence[AuditRecord]) -> AuditHead:
         """Fail, or append."""
@@ -75,6 +76,7 @@ class HaltingTrail:
             self.failures -= 1
             raise Retryable("No space left on device")
         head = self._trail.append(records)
+        self.appended.append(len(records))
         self.written.set()
         return head
 
@@ -93,6 +95,23 @@ def test_a_trail_that_cannot_be_written_is_tried_again_by_itself(
     writer.stop(PATIENCE_S)
     assert len(log.events("worker_troubled")) == 3
     assert verify_trail(tmp_path / "audit").records == 1
+
+
+def test_records_that_come_one_after_the_other_are_copied_together(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While documents are on their way, the files are flushed now and then, not for each step; a stop is not late."""
+    monkeypatch.setattr(TrailWriter, "GATHER_S", 10 * PATIENCE_S)
+    trail = HaltingTrail(Trail.open(tmp_path / "audit"), failures=0)
+    writer = TrailWriter(ledger, trail, KeptLog(), clock=FakeClock(), on_fatal=lambda _: None)  # type: ignore[arg-type]
+    ledger.note(Event("service_started"))
+    writer.start()
+    until(lambda: (at := writer.progress.judged()[1]) is not None and at.what == "more records", "the first copied")
+    for _ in range(3):
+        ledger.note(Event("service_started"))
+        writer.wake()
+    writer.stop(PATIENCE_S)
+    assert trail.appended == [1, 3]
 
 
 def test_a_trail_that_cannot_be_trusted_ends_the_service(ledger: Ledger) -> None:
