@@ -17,14 +17,17 @@ COLUMNS = "files waiting", "first receipt, s", "after ready, s", "docs/s", "PSS 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How many files wait, and the window (seconds) in which it is counted how many get through; None: all of them."""
+    """How many files wait, and the window (seconds) in which it is counted how many get through; None: all of them.
+
+    Before the window as many get ahead of being delivered as may: else what is done for them would seem lost.
+    """
 
     documents: int
     warm_s: float = 0.0  # since the first receipt, before the window
     window_s: float | None = None
 
 
-FORMS = (Form(1_000), Form(10_000), Form(100_000, warm_s=30.0, window_s=90.0))
+FORMS = (Form(1_000), Form(10_000), Form(100_000, warm_s=90.0, window_s=90.0))
 QUICK = (Form(300, warm_s=0.5, window_s=2.5), Form(1_500, warm_s=0.5, window_s=2.5))
 
 

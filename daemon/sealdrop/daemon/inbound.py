@@ -51,7 +51,6 @@ LONGEST_SLEEP_S = 60.0
 TROUBLED_SLEEP_S = 2.0
 ROOM_SLEEP_S = 2.0
 TURN_SLEEP_S = 0.1  # between two looks whether what is under way has become less
-AHEAD = 32  # documents for each inspector that wait to be examined when no more are taken over
 PREDECESSOR_LOOK_S = 1.0
 MAX_EMPTY = 1_000
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the file system's own is (stat(2))
@@ -116,7 +115,7 @@ class InboundWorker:
         self._events_subject = f"folder {name} events"
         self._room = room
         self._under_way = under_way
-        self._turn = Turn(name, self._folder, AHEAD * config.service.inspectors, under_way, troubles)
+        self._turn = Turn(name, self._folder, config.service.inspectors, under_way, troubles)
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound, mounts)
         self._complaints = Complaints(

@@ -24,6 +24,10 @@ from sealdrop.ledger.store import Step
 from sealdrop.model import PRESSURE, Document, DocumentId, State
 
 MIB = 1 << 20
+# Documents for each inspector that may wait for it. Of sealed ones more, so that it has something to do until what is
+# taken over next has been sealed in its turn, were that to take some seconds.
+RECEIVED_EACH = 32
+SEALED_EACH = 256
 SPARE = 32  # documents that there must be room for before taking over goes on: they are put on record together
 
 
@@ -63,7 +67,7 @@ class UnderWay:
         self._lock = threading.Lock()
         self._known: dict[DocumentId, tuple[str, int]] = {}
         self._loads: dict[str, Load] = {}
-        self._unexamined: dict[str, set[DocumentId]] = {}
+        self._unexamined: dict[tuple[str, State], set[DocumentId]] = {}
 
     def load(self, documents: Iterable[InSpool]) -> None:
         """Count what the last run left."""
@@ -76,16 +80,16 @@ class UnderWay:
         with self._lock:
             return self._loads.get(folder, Load())
 
-    def unexamined(self, folder: str) -> int:
-        """Return how many documents of a folder wait to be inspected or verified; those that were tried do not."""
+    def unexamined(self, folder: str, state: State) -> int:
+        """Return how many documents of a folder have become ``received`` or ``sealed``, and were not looked at yet."""
         with self._lock:
-            return len(self._unexamined.get(folder, ()))
+            return len(self._unexamined.get((folder, state), ()))
 
     def add(self, document: Document) -> None:
         """Count a document that is about to be put on record."""
         with self._lock:
             self._count(document.id, document.folder, _size_bytes(document))
-            self._unexamined.setdefault(document.folder, set()).add(document.id)
+            self._wait_for_examination(document)
 
     def drop(self, document: DocumentId) -> None:
         """Count a document no more."""
@@ -98,15 +102,17 @@ class UnderWay:
         if before is None:
             return  # it was counted before
         with self._lock:
-            unexamined = self._unexamined.setdefault(after.folder, set())
-            unexamined.discard(after.id)
+            self._unexamined.get((after.folder, before.state), set()).discard(after.id)
             if after.due_at is None:
                 self._drop(after.id)
             # Whoever has it tried again is another process: that it is under way again shows when it moves on.
             elif before.state is State.RETRYING or after.id in self._known:
                 self._count(after.id, after.folder, _size_bytes(after))
                 if after.state is State.SEALED and before.state is not State.SEALED:
-                    unexamined.add(after.id)
+                    self._wait_for_examination(after)
+
+    def _wait_for_examination(self, document: Document) -> None:
+        self._unexamined.setdefault((document.folder, document.state), set()).add(document.id)
 
     def _count(self, document: DocumentId, folder: str, size_bytes: int) -> None:
         self._drop(document)
@@ -119,7 +125,8 @@ class UnderWay:
             folder, size_bytes = self._known.pop(document)
             load = self._loads[folder]
             self._loads[folder] = Load(load.documents - 1, load.size_bytes - size_bytes)
-            self._unexamined.get(folder, set()).discard(document)
+            for state in (State.RECEIVED, State.SEALED):
+                self._unexamined.get((folder, state), set()).discard(document)
 
 
 def _size_bytes(document: Document) -> int:
@@ -129,10 +136,12 @@ def _size_bytes(document: Document) -> int:
 class Turn:
     """Whether one inbound folder may take files over, as far as its limits go. Used by one thread."""
 
-    def __init__(self, name: str, folder: Folder, ahead: int, under_way: UnderWay, troubles: Troubles) -> None:
-        """Make ready to be asked; about ``ahead`` documents may wait to be examined."""
+    def __init__(self, name: str, folder: Folder, inspectors: int, under_way: UnderWay, troubles: Troubles) -> None:
+        """Make ready to be asked, for a service that examines as many documents at a time as it has inspectors."""
         self._name = name
-        self._ahead = ahead
+        self._received = RECEIVED_EACH * inspectors
+        self._sealed = SEALED_EACH * inspectors
+        self._is_ahead = False
         self._folder = folder
         self._under_way = under_way
         self._troubles = troubles
@@ -159,8 +168,10 @@ class Turn:
 
     def number(self) -> int:
         """Return how many files may be taken over now, for all that waits to be examined: none, or several."""
-        free = self._ahead - self._under_way.unexamined(self._name)
-        return free if free * 2 >= self._ahead else 0
+        sealed = self._under_way.unexamined(self._name, State.SEALED)
+        self._is_ahead = sealed > (self._sealed // 2 if self._is_ahead else self._sealed)
+        free = self._received - self._under_way.unexamined(self._name, State.RECEIVED)
+        return free if free * 2 >= self._received and not self._is_ahead else 0
 
     def keeps_out(self, need_bytes: int) -> bool:
         """Return whether a file of ``need_bytes`` may not be taken over now, and have it known."""

@@ -62,13 +62,13 @@ _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A file to publish: what is added to the document's name, and the content, or the file that holds it.
+    """A file to publish: what is added to the document's name, and the file that holds the content, or what makes it.
 
-    A file has the digest ``sha256``; bytes hold the document's ID.
+    A file has the digest ``sha256``; what is made holds the document's ID, and is made only if it is to be written.
     """
 
     suffix: str
-    content: Path | bytes
+    content: Path | Callable[[], bytes]
     sha256: Sha256 | None = None
 
 
@@ -128,7 +128,7 @@ def _came(document: Document, companions: Mapping[CompanionKind, Path]) -> Itera
 
 
 def _receipt(document: Document, sealed_name: str, suffix: str = "") -> Piece:
-    return Piece(suffix + RECEIPT_SUFFIX, to_bytes(receipt_for(document, sealed_name)))
+    return Piece(suffix + RECEIPT_SUFFIX, lambda: to_bytes(receipt_for(document, sealed_name)))
 
 
 def give_back(
@@ -155,8 +155,8 @@ def give_back(
             *_came(document, companions),
             *([Piece(SEALED_SUFFIX, sealed, document.sealed_sha256)] if has_sealed else []),
             *([_receipt(document, f"{name}{SEALED_SUFFIX}", SEALED_SUFFIX)] if has_sealed and good_seal else []),
-            Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode()),
-            Piece(REASON_SUFFIX, to_bytes(reason_for(document, sealed_name))),
+            Piece(REASON_TEXT_SUFFIX, reason_text(document, sealed_name and PurePosixPath(sealed_name).name).encode),
+            Piece(REASON_SUFFIX, lambda: to_bytes(reason_for(document, sealed_name))),
         )
 
     return _publish(document, target, names_for(document, SEALED_SUFFIX + RECEIPT_SUFFIX), pieces)
@@ -182,7 +182,7 @@ def fetch_back(document: Document, copy: Path, failed: Path, companions: Mapping
         fsync_folder(copy.parent)
     # If we crash from here on, the copy is all that is needed.
     for suffix in (REASON_TEXT_SUFFIX, REASON_SUFFIX):
-        _remove(document, failed, Piece(suffix, document.id.encode()))
+        _remove(document, failed, Piece(suffix, document.id.encode))
     for each in document.companions:
         if companions[each.kind].exists():
             _remove(document, failed, Piece(each.kind.suffix, companions[each.kind], each.sha256))
@@ -222,7 +222,7 @@ def clear_failed(document: Document, sealed: Path, failed: Path) -> None:
     Raises:
         OSError: it cannot be removed.
     """
-    _remove(document, failed, Piece(SEALED_SUFFIX + RECEIPT_SUFFIX, document.id.encode()))
+    _remove(document, failed, Piece(SEALED_SUFFIX + RECEIPT_SUFFIX, document.id.encode))
     _remove(document, failed, Piece(SEALED_SUFFIX, sealed, document.sealed_sha256))
 
 
@@ -268,8 +268,10 @@ def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: C
 
 def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequence[Piece]) -> None:
     folder = make_subfolder(root, name.parent)
-    for piece in missing:
-        publish_new(piece.content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
+    # All that is to be said is ready before anything is published: of what cannot be told, nothing is.
+    contents = [piece.content if isinstance(piece.content, Path) else piece.content() for piece in missing]
+    for piece, content in zip(missing, contents, strict=True):
+        publish_new(content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
     if not missing:
         # All stands there already: whoever gave the last of these names may have been cut off before it was durable,
         # and before the temporary one beside it was gone.
@@ -333,12 +335,12 @@ def _stands(path: Path, piece: Piece, document: Document) -> bool:
         raise
     if not stat.S_ISREG(status.st_mode):
         raise _Taken
-    if isinstance(piece.content, bytes):
-        # Not compared byte by byte: another version of sealdrop may have written it.
-        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in _content(path)
-    else:
+    if isinstance(piece.content, Path):
         size_bytes = piece.content.stat().st_size
         ours = status.st_size == size_bytes and _digest(path) == (size_bytes, piece.sha256)
+    else:
+        # Not compared byte by byte: another version of sealdrop may have written it.
+        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in _content(path)
     if not ours:
         raise _Taken
     return True

@@ -68,9 +68,9 @@ def list_files(
     Raises:
         OSError: ``inbound`` cannot be listed.
     """
-    for path, is_folder in _walk(inbound, subfolders=subfolders, left_out=left_out):
-        if not is_folder and not is_ignored(path.name):
-            yield path
+    for folder, name, is_folder in _walk(inbound, subfolders=subfolders, left_out=left_out):
+        if not is_folder and not is_ignored(name):
+            yield folder / name
 
 
 def list_leftovers(inbound: Path, *, subfolders: bool) -> Iterator[Path]:
@@ -80,11 +80,13 @@ def list_leftovers(inbound: Path, *, subfolders: bool) -> Iterator[Path]:
         OSError: ``inbound`` cannot be listed.
     """
     walk = _walk(inbound, subfolders=subfolders, left_out=lambda _, __: None)
-    return (path for path, _ in walk if is_temporary(path.name))
+    return (folder / name for folder, name, _ in walk if is_temporary(name))
 
 
-def _walk(inbound: Path, *, subfolders: bool, left_out: Callable[[Path, LeftOut], None]) -> Iterator[tuple[Path, bool]]:
-    """Yield every entry of every folder that is not ignored, and whether it is a folder."""
+def _walk(
+    inbound: Path, *, subfolders: bool, left_out: Callable[[Path, LeftOut], None]
+) -> Iterator[tuple[Path, str, bool]]:
+    """Yield every entry of every folder that is not ignored: its folder, its name, and whether it is one itself."""
     waiting = deque([PurePath()])
     while waiting:
         relative = waiting.popleft()
@@ -95,7 +97,7 @@ def _walk(inbound: Path, *, subfolders: bool, left_out: Callable[[Path, LeftOut]
                 for entry in entries:
                     is_empty = False
                     is_folder = entry.is_dir(follow_symlinks=False)
-                    yield folder / entry.name, is_folder
+                    yield folder, entry.name, is_folder
                     if not is_folder or is_ignored(entry.name):
                         continue
                     if not subfolders:

@@ -40,7 +40,7 @@ def _turn(place: Path, troubles: Troubles, limits: str) -> tuple[Turn, UnderWay]
     """Return the turn of a folder with those limits, and what is under way of it."""
     (place / "sealdrop.toml").write_text(CONFIG.format(service="", folder=limits))
     counts = UnderWay()
-    return Turn("invoices", load(place / "sealdrop.toml").folders["invoices"], 4, counts, troubles), counts
+    return Turn("invoices", load(place / "sealdrop.toml").folders["invoices"], 1, counts, troubles), counts
 
 
 def _document(number: int, size_bytes: int = 1_000, **changes: object) -> Document:
@@ -134,8 +134,12 @@ def test_bytes_count_and_what_is_too_large_goes_alone(tmp_path: Path, troubles: 
     assert not turn.keeps_out(20 * MIB)
 
 
-def test_little_is_taken_ahead_of_what_is_done_with_it(tmp_path: Path, troubles: Troubles) -> None:
-    """While enough waits to be examined, as it came or sealed, there is no use in more; then several are taken."""
+def test_little_is_taken_ahead_of_what_is_examined(
+    tmp_path: Path, troubles: Troubles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While enough waits to be inspected or to be verified, there is no use in more; then several are taken."""
+    monkeypatch.setattr(underway, "RECEIVED_EACH", 4)
+    monkeypatch.setattr(underway, "SEALED_EACH", 2)
     turn, counts = _turn(tmp_path, troubles, "")
     assert turn.number() == 4
     for number in range(4):
@@ -145,15 +149,28 @@ def test_little_is_taken_ahead_of_what_is_done_with_it(tmp_path: Path, troubles:
     assert turn.number() == 0
     counts.recorded(Step(_document(1), _document(1, last_error="it waits for an earlier one"), None))
     assert turn.number() == 2
+    for number in range(3):
+        assert turn.number() == 2
+        counts.recorded(Step(_document(number, state=State.ARCHIVING), _document(number, state=State.SEALED), MOVED))
+    assert turn.number() == 0
+    for number in range(2):
+        assert turn.number() == 0
+        sealed = _document(number, state=State.SEALED)
+        counts.recorded(Step(sealed, replace(sealed, attempts=1), None))
     counts.drop(_document(2).id)
     assert turn.number() == 3
-    counts.recorded(Step(_document(0, state=State.ARCHIVING), _document(0, state=State.SEALED), MOVED))
-    assert turn.number() == 2
-    counts.recorded(Step(_document(0, state=State.SEALED), _document(0, state=State.SEALED, attempts=1), None))
-    assert turn.number() == 3
-    counts.recorded(Step(_document(2, state=State.ARCHIVING), _document(2, state=State.SEALED), MOVED))
-    assert turn.number() == 3  # told of late: it is at its end
     assert troubles.present() == ()
+
+
+def test_what_is_sealed_is_not_waited_for_after_its_end(tmp_path: Path, troubles: Troubles) -> None:
+    """That it was sealed may be told when it has come to its end."""
+    turn, counts = _turn(tmp_path, troubles, "")
+    free = turn.number()
+    counts.add(_document(1))
+    _ends(counts, 1)
+    counts.recorded(Step(_document(1, state=State.ARCHIVING), _document(1, state=State.SEALED), MOVED))
+    assert counts.unexamined("invoices", State.SEALED) == 0
+    assert turn.number() == free
 
 
 def test_files_wait_in_inbound_and_none_is_forgotten(tmp_path: Path) -> None:
