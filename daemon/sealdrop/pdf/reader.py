@@ -13,7 +13,6 @@ of coverage fails, since it compares the value with the bytes in the gap of the 
 # mypy: disable-error-code="no-untyped-call"
 # pyHanko says that it is typed, and leaves many of its functions without types.
 
-import hashlib
 import io
 import logging
 import os
@@ -26,8 +25,6 @@ from pyhanko.pdf_utils.crypt import AuthStatus
 from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.pdf_utils.xref import ObjStreamRef
 
-from sealdrop.durable import CHUNK_BYTES
-from sealdrop.model import Sha256
 from sealdrop.pdf import large
 from sealdrop.pdf.syntax import read_plain
 
@@ -311,16 +308,6 @@ def open_pdf(file: BinaryIO, size_bytes: int) -> Reader:
     if reader.encrypted and reader.decrypt(b"").status == AuthStatus.FAILED:
         raise Unsound("it needs a password")
     return reader
-
-
-def hash_beginning(file: BinaryIO, size_bytes: int) -> Sha256:
-    """Return the SHA-256 of the first ``size_bytes`` bytes of ``file``, in constant memory."""
-    file.seek(0)
-    digest = hashlib.sha256()
-    while size_bytes > 0 and (chunk := file.read(min(size_bytes, CHUNK_BYTES))):
-        digest.update(chunk)
-        size_bytes -= len(chunk)
-    return Sha256(digest.hexdigest())
 
 
 def kind_of(error: object) -> str:

@@ -50,9 +50,10 @@ from sealdrop.pdf.appearance import Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
 from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
+from sealdrop.pdf.digests import Digests
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, weigh
 from sealdrop.pdf.jobs import Expectation, shortened
-from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, hash_beginning, kind_of, open_pdf
+from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, kind_of, open_pdf
 from sealdrop.pdf.signatures import (
     SignatureField,
     Signer,
@@ -97,6 +98,7 @@ class _Examination:
         self._expected = expected
         self._anchors = anchors
         self._size_bytes = file.seek(0, 2)
+        self._digests = Digests(file)
         self._reader: Reader
         self._prefix: Reader | None = None
         self._before: tuple[SignatureField, ...] = ()
@@ -158,6 +160,12 @@ class _Examination:
             self._loaded[field] = load(self._reader, field)
         return self._loaded[field]
 
+    def _hash(self, signature: EmbeddedPdfSignature) -> None:
+        """Leave the digest of what the signature covers with it; pyHanko makes the unusual ones itself."""
+        digest = self._digests.of_ranges(signature.external_md_algorithm, tuple(map(int, signature.byte_range)))
+        if digest is not None:
+            signature.external_digests[signature.external_md_algorithm] = digest
+
     def _readable(self) -> str:
         self._reader = open_pdf(self._file, self._size_bytes)
         self._after = find_signatures(self._reader)
@@ -170,7 +178,7 @@ class _Examination:
             raise _NotAskedError("the original is not known")
         if size_bytes >= self._size_bytes:
             raise Unsound(f"it is not longer than the original ({size_bytes} bytes)")
-        if hash_beginning(self._file, size_bytes) != sha256:
+        if self._digests.of_beginning("sha256", size_bytes).hexdigest() != sha256:
             raise Unsound(f"its first {size_bytes} bytes are not the original's")
         self._prefix = open_pdf(self._file, size_bytes)
         self._before = find_signatures(self._prefix)
@@ -248,6 +256,7 @@ class _Examination:
         self._seal = self._load(self._field)
         check_structure(self._field.contents, self._seal)
         self._signer = signer_of(self._seal.signed_data)
+        self._hash(self._seal)
         check_integrity(self._seal.signed_data, self._signer, self._seal.compute_digest)
         self._certificate = describe(self._signer.certificate)
         self._find_stamps()
@@ -277,6 +286,7 @@ class _Examination:
                 self._doubts.append(f"a document timestamp cannot be used ({kind_of(error)})")
             else:
                 if stamp.signed_revision > self._seal.signed_revision:
+                    self._hash(stamp)
                     self._stamps.append(stamp)
 
     def _trusted_chain(self) -> str:

@@ -8,7 +8,7 @@ from pyhanko.pdf_utils.reader import PdfFileReader
 
 from seal_pdfs import make_pdf
 from sealdrop.model import SealLevel
-from sealdrop.pdf.reader import Reader, Slice, Unsound, hash_beginning, open_pdf
+from sealdrop.pdf.reader import Reader, Slice, Unsound, open_pdf
 from seals import seal
 
 
@@ -48,15 +48,6 @@ def test_a_slice_ends_where_it_should(tmp_path: Path) -> None:
         assert part.read() == b""
         with pytest.raises(ValueError, match="before the beginning"):
             part.seek(-1)
-
-
-def test_the_beginning_of_a_file_is_hashed(tmp_path: Path) -> None:
-    """The digest is of the first bytes only, wherever the file was read before."""
-    path = tmp_path / "file"
-    path.write_bytes(b"abcdef")
-    with path.open("rb") as file:
-        file.read(4)
-        assert hash_beginning(file, 3) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_a_pdf_that_begins_with_something_else_is_none(tmp_path: Path) -> None:
