@@ -34,8 +34,8 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
 
-    def jail(workers: int, limits: JailLimits, *, readable: Sequence[Path], calls_per_child: int) -> Jail:
-        return Jail(workers, limits, readable=[*readable, TESTS, gate], calls_per_child=calls_per_child)
+    def jail(workers: int, limits: JailLimits, *, readable: Sequence[Path], calls_per_child: int, name: str) -> Jail:
+        return Jail(workers, limits, readable=[*readable, TESTS, gate], calls_per_child=calls_per_child, name=name)
 
     monkeypatch.setattr(jails_module, "Jail", jail)
     monkeypatch.setattr(validate, "inspect", jailed.inspect_or_wait)
