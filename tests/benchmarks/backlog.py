@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory import Watch
-from stage import MIB, Stage, is_ready, moment, pdf, service, stage
+from stage import MIB, Stage, cpu_s, is_ready, moment, pdf, service, stage
 
 LOOK_S = 0.02
 SIZE_BYTES = 5_000  # small documents: a hundred thousand of them must not fill the disk, and all are to be alike
 VARIANTS = 2
-COLUMNS = "files waiting", "first receipt, s", "after ready, s", "docs/s", "PSS in MB"
+COLUMNS = "files waiting", "first receipt, s", "after ready, s", "docs/s", "CPU ms each", "PSS in MB"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Backlog:
     since_start_s: float
     since_ready_s: float
     per_s: float
+    cpu_ms: float
     peak_mib: float
 
 
@@ -56,20 +57,21 @@ def measure(directory: Path, form: Form) -> Backlog:
             watch.start()
             ready = moment(lambda: is_ready(at, process), every_s=LOOK_S)
             first = moment(lambda: at.receipts() >= 1, every_s=LOOK_S)
-            per_s = _rate(at, form, first)
+            per_s, cpu_ms = _pace(at, process.pid, form)
             peak_mib = watch.end().total_bytes / MIB
-    return Backlog(form.documents, first - began, first - ready, per_s, peak_mib)
+    return Backlog(form.documents, first - began, first - ready, per_s, cpu_ms, peak_mib)
 
 
-def _rate(at: Stage, form: Form, first: float) -> float:
-    """Return how many documents a second get through: within the window, or from the first to the last."""
-    if form.window_s is None:
-        ended = moment(lambda: at.receipts() >= form.documents, every_s=0.1)
-        return (form.documents - 1) / (ended - first)
+def _pace(at: Stage, process: int, form: Form) -> tuple[float, float]:
+    """Return how many documents a second get through, and the CPU for each: within the window, or to the last."""
     time.sleep(form.warm_s)
-    before, began = at.receipts(), time.monotonic()
-    time.sleep(form.window_s)
-    return (at.receipts() - before) / (time.monotonic() - began)
+    before, began, spent_s = at.receipts(), time.monotonic(), sum(cpu_s(process))
+    if form.window_s is None:
+        moment(lambda: at.receipts() >= form.documents, every_s=0.1)
+    else:
+        time.sleep(form.window_s)
+    documents = at.receipts() - before
+    return documents / (time.monotonic() - began), (sum(cpu_s(process)) - spent_s) * 1000 / documents
 
 
 def run(work: Path, *, quick: bool) -> tuple[list[tuple[str, ...]], dict[str, float]]:
@@ -82,6 +84,7 @@ def run(work: Path, *, quick: bool) -> tuple[list[tuple[str, ...]], dict[str, fl
             f"{each.since_start_s:.1f}",
             f"{each.since_ready_s:.1f}",
             f"{each.per_s:.1f}",
+            f"{each.cpu_ms:.1f}",
             f"{each.peak_mib * MIB / 1e6:.0f}",
         )
         for each in found
@@ -90,6 +93,7 @@ def run(work: Path, *, quick: bool) -> tuple[list[tuple[str, ...]], dict[str, fl
         "backlog_first_s": max(each.since_ready_s for each in found),
         "backlog_first_since_start_s": max(each.since_start_s for each in found),
         "backlog_rate_ratio": min(rates) / max(rates),
+        "backlog_cpu_ratio": min(each.cpu_ms for each in found) / max(each.cpu_ms for each in found),
         "backlog_memory_ratio": found[-1].peak_mib / found[0].peak_mib,
     }
     return rows, figures

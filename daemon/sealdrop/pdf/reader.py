@@ -1,9 +1,9 @@
 """A PDF, or the first bytes of one, as pyHanko reads it.
 
 Reads are positioned, so that a document and its beginning can be read from one open file, and nothing is held in
-memory beyond pyHanko's own objects, once a document is large (see `large`): not even the data of their streams. A place
-that cannot exist is an error of the document (`ValueError`), never one of the disk: `OSError` is left to mean that the
-disk failed.
+memory beyond pyHanko's own objects; of a large document, not even the data of their streams (see `large`). A place that
+cannot exist is an error of the document (`ValueError`), never one of the disk: `OSError` is left to mean that the disk
+failed.
 
 pyHanko reads byte by byte, which took most of a verification. So `Reader` reads what is written plainly in one go (see
 `syntax`) and leaves the rest to pyHanko. Should the two ever disagree about where a signature's value stands, the check
@@ -16,7 +16,7 @@ of coverage fails, since it compares the value with the bytes in the gap of the 
 import io
 import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
@@ -39,6 +39,9 @@ PDF_HEADER = b"%PDF-"
 
 # Looking into an object takes 0.2 ms, comparing two states of it another 0.3; a verification has 20 s (see `jail`).
 MOST_OBJECTS = 10_000
+
+_BUFFER_BYTES = 16 << 10
+_IN_MEMORY_BYTES = 2 << 20  # pyHanko reads byte by byte, and moves after each: in memory that costs half
 
 
 class Unsound(Exception):
@@ -201,9 +204,8 @@ class Reader(PdfFileReader):
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._revisions: dict[int, Revision] = {}
-        raw = Slice(file, size_bytes)
-        self._large = large.LargeFile(raw, size_bytes) if size_bytes > large.WHOLE_BYTES else None
-        super().__init__(self._large or _in_memory(raw, size_bytes), strict=False)
+        self._large = large.LargeFile(Slice(file, size_bytes), size_bytes) if size_bytes > large.WHOLE_BYTES else None
+        super().__init__(self._large or _stream(file, size_bytes), strict=False)
 
     def get_historical_resolver(self, revision: int) -> Revision:
         """Return the document as it was at ``revision``, the oldest being 0; made once."""
@@ -218,6 +220,8 @@ class Reader(PdfFileReader):
 
     def read_at(self, start: int, size_bytes: int) -> bytes:
         """Return up to ``size_bytes`` bytes from ``start``."""
+        if self._large is not None:
+            return self._large.bytes_at(start, size_bytes)
         self.stream.seek(start)
         content: bytes = self.stream.read(size_bytes)
         return content
@@ -241,22 +245,17 @@ class Reader(PdfFileReader):
         as_metadata_stream: bool = False,  # noqa: FBT001, FBT002 - pyHanko's signature
     ) -> generic.PdfObject:
         """Return the object that stands where ``marker`` says, read in one go if it is written plainly."""
-        found: generic.PdfObject | None = None
         if isinstance(marker, int) and not as_metadata_stream and not self._has_secrets:
-            place = generic.Reference(ref.idnum, ref.generation, self)
-            found = read_plain(self.read_at, self._data_at, marker, place)
-        if found is None:
-            with self._leaving():
-                found = cast(generic.PdfObject, super()._read_object(ref, marker, never_decrypt, as_metadata_stream))
+            own = generic.Reference(ref.idnum, ref.generation, self)
+            plain = read_plain(self.read_at, marker, own, read_data=self._read_data)
+            if plain is not None:
+                return _with_data_left(plain)
+        with nullcontext() if self._large is None or self._has_secrets else self._large.leaving():
+            found: generic.PdfObject = super()._read_object(ref, marker, never_decrypt, as_metadata_stream)
         return _with_data_left(found)
 
-    def _data_at(self, start: int, size_bytes: int) -> bytes:
-        """Return a stream's data, which stays in the file if that is large."""
-        with self._leaving():
-            return self.read_at(start, size_bytes)
-
-    def _leaving(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._large is None else self._large.leaving(not self._has_secrets)
+    def _read_data(self, start: int, size_bytes: int) -> bytes:
+        return self.read_at(start, size_bytes) if self._large is None else self._large.data_at(start, size_bytes)
 
     @cached_property
     def _has_secrets(self) -> bool:
@@ -264,24 +263,25 @@ class Reader(PdfFileReader):
         return "/Encrypt" in self.trailer_view
 
 
-def _in_memory(raw: Slice, size_bytes: int) -> BinaryIO:
-    """Return a small document, to be read in any order: pyHanko moves after each byte, which costs half in memory."""
-    return io.BytesIO(io.BufferedReader(raw, size_bytes or 1).read())
-
-
 def _with_data_left(found: generic.PdfObject) -> generic.PdfObject:
-    """Return an object as it was read, the data of a long stream left in the file."""
-    if not isinstance(found, generic.StreamObject):
-        return found
-    data = found._encoded_data  # noqa: SLF001 - as it was read
+    """Return what was read, or, if that is a stream whose data was left in the file, one that reads it anew."""
+    data = found._encoded_data if isinstance(found, generic.StreamObject) else None  # noqa: SLF001 - as it was read
     if not isinstance(data, large.Left):
         return found
-    if type(found) is generic.StreamObject:
-        left = LeftStream(found, data)
-        left.container_ref = found.container_ref
-        return left
-    found._encoded_data = data.read()  # noqa: SLF001 - a stream of metadata, which is none of the long ones
-    return found
+    if type(found) is not generic.StreamObject:  # a stream of metadata
+        found._encoded_data = data.read()  # type: ignore[attr-defined] # noqa: SLF001 - as above
+        return found
+    left = LeftStream(found, data)
+    left.container_ref = found.container_ref
+    return left
+
+
+def _stream(file: BinaryIO, size_bytes: int) -> BinaryIO:
+    """Return the first ``size_bytes`` bytes of ``file``, to be read in any order; in memory if they are few."""
+    source = Slice(file, size_bytes)
+    if size_bytes > _IN_MEMORY_BYTES:
+        return io.BufferedReader(source, _BUFFER_BYTES)
+    return io.BytesIO(io.BufferedReader(source, size_bytes or 1).read())
 
 
 def entry(dictionary: generic.DictionaryObject, key: str, default: Any = None) -> Any:  # noqa: ANN401 - any PDF object

@@ -54,18 +54,20 @@ class _NotPlain(Exception):
     """What stands there is for pyHanko to read."""
 
 
-def read_plain(read_at: ReadAt, data_at: ReadAt, place: int, ref: generic.Reference) -> generic.PdfObject | None:
+def read_plain(
+    read_at: ReadAt, place: int, ref: generic.Reference, *, read_data: ReadAt | None = None
+) -> generic.PdfObject | None:
     """Return the object that stands at ``place``, None unless it is ``ref`` and written plainly.
 
-    ``read_at`` returns up to so many bytes (second) from a place (first), and so does ``data_at`` for a stream's data,
-    of which nothing is looked at.
+    ``read_at`` returns up to so many bytes (second) from a place (first), ``read_data`` what a stream holds.
     """
+    data = read_data or read_at
     for size_bytes in (_LOOKED_AT_BYTES, _LONGEST_BYTES):
         content = read_at(place, size_bytes)
         try:
             return _Object(content, ref).read(
                 lambda at, size_bytes: read_at(place + at, size_bytes),
-                lambda at, size_bytes: data_at(place + at, size_bytes),
+                lambda at, size_bytes: data(place + at, size_bytes),
             )
         except _NotPlain:
             if len(content) < size_bytes:
@@ -81,7 +83,7 @@ class _Object:
         self._ref = ref
         self._at = 0
 
-    def read(self, read_at: ReadAt, data_at: ReadAt) -> generic.PdfObject:
+    def read(self, read_at: ReadAt, read_data: ReadAt) -> generic.PdfObject:
         header = _HEADER.match(self._content)
         if header is None or (int(header[1]), int(header[2])) != (self._ref.idnum, self._ref.generation):
             raise _NotPlain
@@ -92,7 +94,7 @@ class _Object:
         stream = _STREAM.match(self._content, self._at)
         if stream is None or type(found) is not generic.DictionaryObject:
             raise _NotPlain
-        return self._stream(found, stream.end(), read_at, data_at)
+        return self._stream(found, stream.end(), read_at, read_data)
 
     def _token(self) -> "re.Match[bytes]":
         found = _TOKEN.match(self._content, self._at)
@@ -147,12 +149,12 @@ class _Object:
         return made
 
     def _stream(
-        self, entries: generic.DictionaryObject, begins: int, read_at: ReadAt, data_at: ReadAt
+        self, entries: generic.DictionaryObject, begins: int, read_at: ReadAt, read_data: ReadAt
     ) -> generic.StreamObject:
         size_bytes = dict.get(entries, "/Length")
         if type(size_bytes) is not generic.NumberObject or size_bytes < 0:
             raise _NotPlain
-        content = data_at(begins, size_bytes)
+        content = read_data(begins, size_bytes)
         if len(content) != size_bytes or not _STREAM_END.match(read_at(begins + size_bytes, _TAIL_BYTES)):
             raise _NotPlain
         made = generic.StreamObject(entries, encoded_data=content)

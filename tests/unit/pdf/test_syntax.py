@@ -25,7 +25,7 @@ def _plain(content: bytes) -> generic.PdfObject | None:
     def read_at(at: int, size_bytes: int) -> bytes:
         return content[at : at + size_bytes]
 
-    return read_plain(read_at, read_at, 0, REF)
+    return read_plain(read_at, 0, REF)
 
 
 def _by_pyhanko(content: bytes) -> generic.PdfObject:
