@@ -20,7 +20,7 @@ WHOLE_BYTES = 4 << 20  # up to here a document may be held in memory, which is f
 LONGEST_BYTES = 16 << 10  # of a read that is answered with bytes; what is no stream is read by 8 KiB at most
 WINDOW_BYTES = 1 << 20  # looked through at a time
 _OVERLAP_BYTES = 256  # what is looked for is shorter
-_BUFFER_BYTES = 64 << 10
+_BUFFER_BYTES = 16 << 10
 
 
 class Left(bytes):
@@ -97,6 +97,16 @@ class LargeFile(io.BufferedReader):
             return super().read(length)  # however many a damaged document asks for
         self.seek(start + length)
         return Left(self.fileno(), start, length)
+
+    def bytes_at(self, start: int, size_bytes: int) -> bytes:
+        """Return up to ``size_bytes`` bytes from ``start``, never a `Left`; the position stays where it is.
+
+        Raises:
+            ValueError: that is before the beginning.
+        """
+        if start < 0:
+            raise ValueError("a position before the beginning of the file")
+        return b"".join(_pieces(self.fileno(), start, min(start + size_bytes, self.size_bytes)))
 
     def look_for(self, pattern: "re.Pattern[bytes]") -> int | None:
         """Return where ``pattern``, of some ten bytes, matches first; None if nowhere."""

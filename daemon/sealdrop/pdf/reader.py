@@ -216,6 +216,8 @@ class Reader(PdfFileReader):
 
     def read_at(self, start: int, size_bytes: int) -> bytes:
         """Return up to ``size_bytes`` bytes from ``start``."""
+        if self._large is not None:
+            return self._large.bytes_at(start, size_bytes)
         self.stream.seek(start)
         content: bytes = self.stream.read(size_bytes)
         return content
