@@ -203,6 +203,9 @@ def test_a_left_is_the_bytes_that_stand_there(tmp_path: Path) -> None:
         file.seek(1)
         with file.leaving():
             assert file.read(5) == content[1:6]
+            assert file.bytes_at(9, 20_000) == content[9:20_009]
+            assert file.bytes_at(len(content) - 3, 20_000) == content[-3:]
+            assert file.bytes_at(len(content) + 3, 20_000) == b""
             left = file.read(10**12)
         assert isinstance(left, Left)
         assert (file.tell(), len(left), left.read()) == (len(content), len(content) - 6, content[6:])
@@ -216,6 +219,8 @@ def test_a_left_is_the_bytes_that_stand_there(tmp_path: Path) -> None:
         assert hash(left) == hash(content[6:])
         with pytest.raises(TypeError):
             left[0]
+        with pytest.raises(ValueError, match="before the beginning"):
+            file.bytes_at(-1, 3)
 
 
 def test_what_is_looked_for_may_lie_across_two_windows(tmp_path: Path) -> None:
