@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memory import Watch
-from stage import MIB, Stage, cpu_s, is_ready, moment, pdf, service, stage
+from stage import Stage, cpu_s, is_ready, moment, pdf, service, stage
 
 LOOK_S = 0.02
 SIZE_BYTES = 5_000  # small documents: a hundred thousand of them must not fill the disk, and all are to be alike
@@ -40,7 +40,7 @@ class Backlog:
     since_ready_s: float
     per_s: float
     cpu_ms: float
-    peak_mib: float
+    peak_bytes: int
 
 
 def measure(directory: Path, form: Form) -> Backlog:
@@ -58,8 +58,8 @@ def measure(directory: Path, form: Form) -> Backlog:
             ready = moment(lambda: is_ready(at, process), every_s=LOOK_S)
             first = moment(lambda: at.receipts() >= 1, every_s=LOOK_S)
             per_s, cpu_ms = _pace(at, process.pid, form)
-            peak_mib = watch.end().total_bytes / MIB
-    return Backlog(form.documents, first - began, first - ready, per_s, cpu_ms, peak_mib)
+            peak_bytes = watch.end().total_bytes
+    return Backlog(form.documents, first - began, first - ready, per_s, cpu_ms, peak_bytes)
 
 
 def _pace(at: Stage, process: int, form: Form) -> tuple[float, float]:
@@ -85,7 +85,7 @@ def run(work: Path, *, quick: bool) -> tuple[list[tuple[str, ...]], dict[str, fl
             f"{each.since_ready_s:.1f}",
             f"{each.per_s:.1f}",
             f"{each.cpu_ms:.1f}",
-            f"{each.peak_mib * MIB / 1e6:.0f}",
+            f"{each.peak_bytes / 1e6:.0f}",
         )
         for each in found
     ]
@@ -94,6 +94,6 @@ def run(work: Path, *, quick: bool) -> tuple[list[tuple[str, ...]], dict[str, fl
         "backlog_first_since_start_s": max(each.since_start_s for each in found),
         "backlog_rate_ratio": min(rates) / max(rates),
         "backlog_cpu_ratio": min(each.cpu_ms for each in found) / max(each.cpu_ms for each in found),
-        "backlog_memory_ratio": found[-1].peak_mib / found[0].peak_mib,
+        "backlog_memory_ratio": found[-1].peak_bytes / found[0].peak_bytes,
     }
     return rows, figures
