@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -31,10 +32,10 @@ from sealdrop.config import load
 from sealdrop.daemon import shifts, stages
 from sealdrop.daemon.account import AccountWorker
 from sealdrop.daemon.crew import Crew
+from sealdrop.daemon.hand import Outcome
 from sealdrop.daemon.locks import Locks
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.errors import ConfigurationError, Retryable
-from sealdrop.ledger.store import Step
 from sealdrop.model import Document, SealLevel, State
 from sealdrop.pipeline import intake, mounts
 from sealdrop.sandbox.pki import Pki
@@ -568,12 +569,12 @@ def test_what_an_old_worker_could_not_write_down_is_given_back(
     with running_service(directory) as (_, running):
         old = running.daemon._shifts.crew
 
-        def commit(stages: LocalStages, document: Document, step: Step) -> list[Document]:
+        def commit(stages: LocalStages, outcomes: Sequence[Outcome]) -> list[Document]:
             if not began.is_set():
                 began.set()
                 until(lambda: old._is_stopped)
                 raise Retryable("the disk is full")
-            return real(stages, document, step)
+            return real(stages, outcomes)
 
         monkeypatch.setattr(LocalStages, "_commit", commit)
         drop(invoice, running.folder().inbound, "one.pdf")
