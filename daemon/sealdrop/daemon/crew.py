@@ -383,7 +383,7 @@ class Crew:
             log=lasting.log,
             on_fatal=lasting.broken,
             closed_s=closed_s,
-            call_help=team.call_help,
+            call_help=team.wake,
         )
         self._pumps.append(pump)
         team.pumps.append(pump)

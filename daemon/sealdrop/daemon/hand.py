@@ -1,9 +1,11 @@
 """What a worker has found out of documents and not yet recorded: it goes on record together, and soon.
 
 A transaction for each document would cost more than most of the work does. What is in a hand is under the worker's
-lease; if we crash before it is recorded, the work is done again, as after any crash between the work and its record.
-Nothing waits long: a hand is emptied once `LONGEST_S` have passed since its first outcome, and before anything is begun
-that may take longer than that.
+lease; if we crash before it is recorded, the work is done again, as after any crash between the work and its record. So
+only what nobody outside can see is held: what was published is recorded before anything else is begun.
+
+Nothing waits long: a hand is emptied once `LONGEST_S` have passed since its first outcome, or would have if the next
+document took as long as the last one. If that one hangs, what is in hand waits for it.
 """
 
 from collections.abc import Callable, Sequence

@@ -115,6 +115,7 @@ class InboundWorker:
         self._events_subject = f"folder {name} events"
         self._room = room
         self._under_way = under_way
+        self._may_take = CHUNK  # files in this round, whoever finds them
         self._turn = Turn(name, self._folder, config.service.inspectors, under_way, troubles)
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound, mounts)
@@ -217,7 +218,8 @@ class InboundWorker:
         if self._listing is None and self._sweep_due.is_set():
             self._begin_sweep()
         self._hinted = self._hinted or self._watch.take_hints()
-        number = min(CHUNK, self._turn.number())
+        self._may_take = self._turn.number()
+        number = min(CHUNK, self._may_take)
         hinted = {self._hinted.pop() for _ in range(min(number, len(self._hinted)))}
         self._take_complete(hinted, hinted)
         self._take_complete(self._sightings.due(self._clock.monotonic(), number), set())
@@ -462,7 +464,7 @@ class InboundWorker:
 
         None goes past it if it is what is under way that leaves none.
         """
-        if self._turn.keeps_out(need_bytes):
+        if self._may_take == 0 or self._turn.keeps_out(path, need_bytes):
             self._sightings.wait(path, now=self._clock.monotonic(), delay_s=TURN_SLEEP_S, complete=seen)
             return None
         why = self._room.lacks(need_bytes)
@@ -476,6 +478,7 @@ class InboundWorker:
             else:
                 self._without_room.discard(path)
                 if document is not None:
+                    self._may_take -= 1
                     self._under_way.add(document)
                 return document
         self._without_room.add(path)

@@ -2,8 +2,8 @@
 
 Waiting documents hold no thread: they are ledger rows with a due time. A pump sleeps until the next one is due, or
 until somebody wakes it because a document has reached its state. To look costs a query, so nobody is woken for what
-another one will take: of several pumps that do the same work (a `Team`) one is woken, and that one calls another if
-it finds more than it can take.
+another one will take: of several pumps that do the same work (a `Team`) one is woken, for when something is due. Before
+that one begins to work, it has another look at what is due next.
 """
 
 import math
@@ -33,7 +33,7 @@ class Pump:
     anything else is claimed: a document whose outcome could not be written down (a full disk) need not wait until its
     lease ends.
     ``closed_s`` says for how many seconds nothing may be claimed (what the work needs is out of reach), 0 if it may.
-    ``call_help`` is called when more is due than was claimed.
+    ``call_help`` is called with the seconds until more is due than was claimed: this pump may be at work by then.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Pump:
         log: Log,
         on_fatal: Callable[[BaseException], None],
         closed_s: Callable[[], float] = lambda: 0.0,
-        call_help: Callable[[], None] = lambda: None,
+        call_help: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.name = name
         self.progress = Progress(name, clock)
@@ -148,16 +148,17 @@ class Pump:
             self._give_up(self._unsettled)
             self._unsettled = ()
         claimed = self._claim()
+        next_due_s = None
+        if claimed.next_due_at is not None:
+            next_due_s = (claimed.next_due_at - self._clock.now()) / timedelta(seconds=1)
         if claimed.documents:
-            if claimed.next_due_at is not None and claimed.next_due_at <= self._clock.now():
-                self._call_help()
+            if next_due_s is not None:
+                self._call_help(max(next_due_s, 0.0))
             self._unsettled = claimed.documents
             self._work(claimed.documents)
             self._unsettled = ()
             return 0.0
-        if claimed.next_due_at is None:
-            return LONGEST_SLEEP_S
-        return max((claimed.next_due_at - self._clock.now()) / timedelta(seconds=1), 0.001)
+        return LONGEST_SLEEP_S if next_due_s is None else max(next_due_s, 0.001)
 
 
 class Team:
@@ -176,10 +177,3 @@ class Team:
     def is_working(self) -> bool:
         """Whether not all of them have ended."""
         return not all(pump.join(0.0) for pump in self.pumps)
-
-    def call_help(self) -> None:
-        """Wake one that sleeps, if there is one."""
-        for pump in self.pumps:
-            if pump.is_asleep:
-                pump.wake()
-                return

@@ -54,6 +54,9 @@ EARLIER_LONGEST_S = 600.0  # it is told when the earlier one is at its end; this
 LONGEST = timedelta(seconds=150)  # that one document may take here: 60 s, and waiting for a child
 BROKEN_TRIES = 5  # that inspection may break on one document, over half a minute, before its sender is told
 UNWRITABLE = Backoff(first_s=1.0, longest_s=8.0)
+UNSEEN = frozenset(
+    {State.RECEIVED, State.SEALED}
+)  # where nothing is published, and outcomes may be held for an instant
 UNSPEAKABLE = "what was found in the document cannot be written down as text"
 
 
@@ -109,28 +112,38 @@ class LocalStages:
                 delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
                 step = self.recorder.later(document, delay_s, error)
             hand.take(document, step)
+            if document.state not in UNSEEN:
+                hand.empty()
         hand.empty()
 
     def _looks_at_copies(self, document: Document) -> bool:
         """Whether what becomes of a document now depends on what is on record of others of its content."""
-        if document.state is State.RECEIVED:
-            return self.config.folders[document.folder].duplicates != "seal-again"
-        return document.state not in (State.SEALED, State.VERIFIED)
+        return document.state is State.RECEIVED and self.config.folders[document.folder].duplicates != "seal-again"
 
     def _settle(self, outcomes: Sequence[Outcome]) -> None:
         """Record outcomes, and clear away what nobody needs any more."""
-        for stored in self._commit(outcomes):
+        try:
+            recorded = self._commit(outcomes)
+        except Unrecordable:  # one of them, and the others are not to blame
+            for outcome in outcomes:
+                self._settle([outcome])
+            return
+        for stored in recorded:
             if stored.due_at is None:
                 # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
                 self.spool.remove(stored.id)
 
     def _commit(self, outcomes: Sequence[Outcome]) -> list[Document]:
-        """Record the steps; if what was found cannot be written down, that itself is what is wrong with a document."""
+        """Record the steps; if what was found of a single document cannot be written down, that itself is its fault.
+
+        Raises:
+            Unrecordable: one of several cannot be written down; nothing was recorded.
+        """
         try:
             return self.recorder.commit([step for _, step in outcomes])
         except Unrecordable as error:
             if len(outcomes) > 1:
-                return [stored for outcome in outcomes for stored in self._commit([outcome])]
+                raise
             ((document, step),) = outcomes
             if document.state is State.RECEIVED:
                 step = self.recorder.give_up(document, State.REJECTED, Reason.UNREADABLE, UNSPEAKABLE)

@@ -15,6 +15,7 @@ very moment), the limit is off by that document until the next start, and nothin
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sealdrop.config import Folder
 from sealdrop.daemon.troubles import Troubles
@@ -145,25 +146,31 @@ class Turn:
         self._folder = folder
         self._under_way = under_way
         self._troubles = troubles
-        self._kept_out_bytes: int | None = None  # of the file that there was no room for; None if all may come
+        self._kept_out: tuple[Path, int] | None = None  # the file that there was no room for, and what it needs
+        self._is_new = True
         self.is_pressed = False  # whether it was told that some are kept out
 
     def must_be_waited_for(self) -> bool:
         """Return whether nothing may be taken over until what is under way has become less.
 
-        What found no room is not passed by smaller files: it would wait for as long as there are any. And it is waited
-        until there is room for some, or each would be taken and put on record by itself.
+        What found no room is not passed by smaller files while it is there: it would wait for as long as there are any.
+        And it is waited until there is room for some, or each would be taken and put on record by itself.
         """
+        if self._is_new:
+            # Whoever went by the last configuration may have told of its limits.
+            self._troubles.forget([f"{PRESSURE}folder {self._name}"])
+            self._is_new = False
         load = self._under_way.of(self._name)
-        if self._kept_out_bytes is not None:
+        if self._kept_out is not None:
+            path, need_bytes = self._kept_out
             spare = min(SPARE, self._folder.in_flight_documents // 4)
-            if load.lack(self._folder, self._kept_out_bytes, spare_documents=spare) is not None:
+            if load.lack(self._folder, need_bytes, spare_documents=spare) is not None and _stands(path):
                 return True
-            self._kept_out_bytes = None
+            self._kept_out = None
         if self.is_pressed and load.is_low(self._folder):
             self.is_pressed = False
-            event, path = EventName.TAKING_OVER_GOES_ON, str(self._folder.inbound)
-            self._troubles.over(f"{PRESSURE}folder {self._name}", event, folder=self._name, path=path)
+            event, inbound = EventName.TAKING_OVER_GOES_ON, str(self._folder.inbound)
+            self._troubles.over(f"{PRESSURE}folder {self._name}", event, folder=self._name, path=inbound)
         return False
 
     def number(self) -> int:
@@ -173,14 +180,25 @@ class Turn:
         free = self._received - self._under_way.unexamined(self._name, State.RECEIVED)
         return free if free * 2 >= self._received and not self._is_ahead else 0
 
-    def keeps_out(self, need_bytes: int) -> bool:
-        """Return whether a file of ``need_bytes`` may not be taken over now, and have it known."""
-        if self._kept_out_bytes is None:
+    def keeps_out(self, path: Path, need_bytes: int) -> bool:
+        """Return whether the file at ``path``, which needs so much, may not be taken over now, and have it known."""
+        if self._kept_out is None:
             why = self._under_way.of(self._name).lack(self._folder, need_bytes)
             if why is None:
                 return False
-            self._kept_out_bytes = need_bytes
+            self._kept_out = path, need_bytes
             self.is_pressed = True
-            text, event, path = f"taking over waits: {why}", EventName.TAKING_OVER_WAITS, str(self._folder.inbound)
-            self._troubles.press(f"folder {self._name}", text, event, folder=self._name, path=path, why=why)
+            text, event, inbound = f"taking over waits: {why}", EventName.TAKING_OVER_WAITS, str(self._folder.inbound)
+            self._troubles.press(f"folder {self._name}", text, event, folder=self._name, path=inbound, why=why)
         return True
+
+
+def _stands(path: Path) -> bool:
+    """Whether there is something at ``path``, or nobody can tell."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True

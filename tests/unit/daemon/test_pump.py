@@ -47,7 +47,7 @@ def test_what_could_not_be_recorded_is_given_back_before_anything_else() -> None
 class _Looks:
     """A pump that tells when it looks for documents, and is handed what there is."""
 
-    def __init__(self, clock: FakeClock, call_help: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, clock: FakeClock, call_help: Callable[[float], None] = lambda _: None) -> None:
         self.looked = threading.Semaphore(0)
         self.claims: SimpleQueue[Claimed] = SimpleQueue()
         self.pump = Pump(
@@ -112,14 +112,15 @@ def test_a_team_has_one_of_those_woken_that_sleep() -> None:
 
 
 def test_who_finds_more_than_it_can_take_calls_for_help() -> None:
-    """A claim that leaves something due has another pump of the team look; one that leaves none has not."""
+    """A claim that leaves something has another pump of the team look once that is due, be it now."""
     clock, team = FakeClock(), Team()
-    busy, helper = _Looks(clock, team.call_help), _Looks(clock, team.call_help)
+    busy, helper = _Looks(clock, team.wake), _Looks(clock, team.wake)
     team.pumps += [busy.pump, helper.pump]
     with helper.asleep():
         busy.claims.put(Claimed((document(),), NOW + timedelta(seconds=5)))
         assert busy.pump.turn() == 0.0
         assert not helper.looked.acquire(timeout=0.1)
+        assert helper.pump._look_at == clock.monotonic() + 5
         busy.claims.put(Claimed((document(),), NOW))
         assert busy.pump.turn() == 0.0
         assert helper.looked.acquire(timeout=PATIENCE_S)

@@ -91,6 +91,35 @@ def test_what_the_last_run_left_counts(ledger: Ledger) -> None:
     assert counts.of("invoices") == Load(2, 2_500)
 
 
+def _file(folder: Path) -> Path:
+    """Return a file that stands in the folder."""
+    path = folder / "waits.pdf"
+    path.touch()
+    return path
+
+
+def test_what_found_no_room_and_is_gone_keeps_nothing_out(tmp_path: Path, troubles: Troubles) -> None:
+    """A file that was too large for what is under way holds up smaller ones only while it is there."""
+    turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 10")
+    counts.add(_document(1, 6 * MIB))
+    assert turn.keeps_out(_file(tmp_path), 20 * MIB)
+    assert turn.must_be_waited_for()
+    _file(tmp_path).unlink()
+    assert not turn.must_be_waited_for()
+    assert not turn.keeps_out(_file(tmp_path), 1 * MIB)
+
+
+def test_what_an_earlier_configuration_told_of_its_limits_is_forgotten(tmp_path: Path, troubles: Troubles) -> None:
+    """After a reload with a higher limit, status no longer has the lower one."""
+    turn, counts = _turn(tmp_path, troubles, "in_flight_documents = 1")
+    counts.add(_document(1))
+    assert turn.keeps_out(_file(tmp_path), 1_000)
+    assert "limit 1" in troubles.present()[0].text
+    reloaded, _ = _turn(tmp_path, troubles, "in_flight_documents = 20")
+    assert not reloaded.must_be_waited_for()
+    assert troubles.present() == ()
+
+
 def test_it_is_waited_until_some_may_be_taken_together(
     tmp_path: Path, troubles: Troubles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,20 +128,20 @@ def test_it_is_waited_until_some_may_be_taken_together(
     turn, counts = _turn(tmp_path, troubles, "in_flight_documents = 20")
     for number in range(20):
         assert not turn.must_be_waited_for()
-        assert not turn.keeps_out(1_000)
+        assert not turn.keeps_out(_file(tmp_path), 1_000)
         counts.add(_document(number))
-    assert turn.keeps_out(1_000)
+    assert turn.keeps_out(_file(tmp_path), 1_000)
     (told,) = troubles.present()
     assert told.text == "taking over waits: 20 documents are under way (limit 20)"
     assert told.is_pressure
     for number in range(3):
         assert turn.must_be_waited_for()
-        assert turn.keeps_out(1_000)
+        assert turn.keeps_out(_file(tmp_path), 1_000)
         _ends(counts, number)
     assert turn.must_be_waited_for()
     _ends(counts, 3)
     assert not turn.must_be_waited_for()
-    assert not turn.keeps_out(1_000)
+    assert not turn.keeps_out(_file(tmp_path), 1_000)
     assert troubles.present() == (told,)
     for number in range(4, 10):
         _ends(counts, number)
@@ -124,14 +153,14 @@ def test_bytes_count_and_what_is_too_large_goes_alone(tmp_path: Path, troubles: 
     """What does not fit is passed by nothing smaller; and larger than all may be, it goes when nothing else does."""
     turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 10")
     counts.add(_document(1, 6 * MIB))
-    assert not turn.keeps_out(4 * MIB)
-    assert turn.keeps_out(20 * MIB)
+    assert not turn.keeps_out(_file(tmp_path), 4 * MIB)
+    assert turn.keeps_out(_file(tmp_path), 20 * MIB)
     assert "would take 26 MiB (limit 10 MiB)" in troubles.present()[0].text
-    assert turn.keeps_out(1)
+    assert turn.keeps_out(_file(tmp_path), 1)
     assert turn.must_be_waited_for()
     _ends(counts, 1)
     assert not turn.must_be_waited_for()
-    assert not turn.keeps_out(20 * MIB)
+    assert not turn.keeps_out(_file(tmp_path), 20 * MIB)
 
 
 def test_little_is_taken_ahead_of_what_is_examined(
