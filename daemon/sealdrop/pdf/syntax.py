@@ -51,7 +51,11 @@ ReadAt = Callable[[int, int], bytes]
 
 
 class _NotPlain(Exception):
-    """What stands there is for pyHanko to read."""
+    """What stands there is for pyHanko to read, as far as it has been looked at."""
+
+
+class _ForPyhanko(_NotPlain):
+    """What stands there is for pyHanko to read, whatever follows."""
 
 
 def read_plain(
@@ -69,6 +73,8 @@ def read_plain(
                 lambda at, size_bytes: read_at(place + at, size_bytes),
                 lambda at, size_bytes: data(place + at, size_bytes),
             )
+        except _ForPyhanko:
+            break
         except _NotPlain:
             if len(content) < size_bytes:
                 break
@@ -86,7 +92,7 @@ class _Object:
     def read(self, read_at: ReadAt, read_data: ReadAt) -> generic.PdfObject:
         header = _HEADER.match(self._content)
         if header is None or (int(header[1]), int(header[2])) != (self._ref.idnum, self._ref.generation):
-            raise _NotPlain
+            raise _ForPyhanko
         self._at = header.end()
         found = self._made(self._token(), 0)
         if _END.match(self._content, self._at):
@@ -99,7 +105,9 @@ class _Object:
     def _token(self) -> "re.Match[bytes]":
         found = _TOKEN.match(self._content, self._at)
         if found is None:
-            raise _NotPlain
+            # A string may be longer than what was read; nothing else may.
+            left = self._content[self._at : self._at + _TAIL_BYTES].lstrip(b"\0\t\n\f\r ")
+            raise _NotPlain if len(left) < _TAIL_BYTES // 2 or left[:1] in b"<(" else _ForPyhanko
         self._at = found.end()
         return found
 
@@ -135,7 +143,7 @@ class _Object:
                 raise _NotPlain
             key = _name(token)
             if key in made:
-                raise _NotPlain
+                raise _ForPyhanko
             # Not through pyHanko's own, which would set again whose part the value is.
             dict.__setitem__(made, key, self._made(self._token(), depth, key))
         return made
@@ -153,10 +161,10 @@ class _Object:
     ) -> generic.StreamObject:
         size_bytes = dict.get(entries, "/Length")
         if type(size_bytes) is not generic.NumberObject or size_bytes < 0:
-            raise _NotPlain
+            raise _ForPyhanko
         content = read_data(begins, size_bytes)
         if len(content) != size_bytes or not _STREAM_END.match(read_at(begins + size_bytes, _TAIL_BYTES)):
-            raise _NotPlain
+            raise _ForPyhanko
         made = generic.StreamObject(entries, encoded_data=content)
         made.container_ref = self._ref
         return made

@@ -176,3 +176,18 @@ def test_a_signature_is_never_read_digit_by_digit(tmp_path: Path, monkeypatch: p
         reader = Reader(file, path.stat().st_size)
         monkeypatch.setattr(generic, "read_object", refuse)
         assert reader.root["/AcroForm"]["/Fields"][0]["/V"]["/Contents"][:2] == b"\x30\x82"
+
+
+@pytest.mark.parametrize("value", [b"8 0 R", b"/a#20b", b"<< /A 1 /A 2 >>"])
+def test_what_is_for_pyhanko_is_looked_at_once(value: bytes) -> None:
+    """However much follows, only a string can be longer than what is looked at first; all else is settled by then."""
+    kind = b"/Length" if value.endswith(b"R") else b"/X"
+    content = b"7 0 obj\n<< " + kind + b" " + value + b" >>\nstream\n" + bytes(100_000) + b"\nendstream\nendobj\n"
+    looks: list[int] = []
+
+    def read_at(at: int, size_bytes: int) -> bytes:
+        looks.append(size_bytes)
+        return content[at : at + size_bytes]
+
+    assert read_plain(read_at, 0, REF) is None
+    assert len(looks) == 1
