@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from sealdrop.clock import Clock
-from sealdrop.errors import SealdropError
 from sealdrop.model import Document, DocumentId, RemoteStatus, RequestId
 from sealdrop.signapi.wire import RequestStatus
 
@@ -70,7 +69,7 @@ class Listing:
             listed = frozenset(each.request_id for each in self._search(status) if each.status is status)
             self._lists[status] = now, listed
             return listed
-        except SealdropError:
+        except Exception:  # noqa: BLE001 - whatever it is, polling goes on without a list
             self._paused_until = self._clock.monotonic() + PAUSE_S
             return frozenset()
         finally:

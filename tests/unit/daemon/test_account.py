@@ -501,7 +501,7 @@ def test_many_that_wait_for_long_are_looked_up_in_a_list(stage: Stage) -> None:
     assert all(stage.get(number).state is State.SEALED for number in range(MANY))
 
 
-@pytest.mark.parametrize("lists", ["none", "everything"])
+@pytest.mark.parametrize("lists", ["none", "nonsense", "everything"])
 def test_a_list_that_is_wrong_keeps_nobody_waiting(stage: Stage, lists: str) -> None:
     """Where the service has no lists, or lists as waiting what is done, all documents are found out all the same."""
 
@@ -509,6 +509,8 @@ def test_a_list_that_is_wrong_keeps_nobody_waiting(stage: Stage, lists: str) -> 
         stage.service.calls.append("search")
         if lists == "none":
             raise MalformedAnswer("no list")
+        if lists == "nonsense":
+            raise ValueError("something that nobody thought of")
         return tuple(
             RequestStatus(request_id, None, status, None, None, (), {}) for request_id in stage.service.accepted
         )
@@ -521,5 +523,5 @@ def test_a_list_that_is_wrong_keeps_nobody_waiting(stage: Stage, lists: str) -> 
     stage.run(600)
     assert all(stage.get(number).state is State.SEALED for number in range(MANY))
     assert "search" in stage.service.calls
-    if lists == "none":
+    if lists != "everything":
         assert stage.service.calls.count("search") <= 600 / PAUSE_S + 1
