@@ -501,27 +501,34 @@ def test_many_that_wait_for_long_are_looked_up_in_a_list(stage: Stage) -> None:
     assert all(stage.get(number).state is State.SEALED for number in range(MANY))
 
 
-@pytest.mark.parametrize("lists", ["none", "nonsense", "everything"])
-def test_a_list_that_is_wrong_keeps_nobody_waiting(stage: Stage, lists: str) -> None:
-    """Where the service has no lists, or lists as waiting what is done, all documents are found out all the same."""
+class WrongLists(FakeService):
+    """A service whose lists say nothing, nonsense, or that all is still being worked on."""
 
-    def search(status: RemoteStatus) -> tuple[RequestStatus, ...]:
-        stage.service.calls.append("search")
-        if lists == "none":
+    lists: str = ""
+
+    def search(self, status: RemoteStatus) -> tuple[RequestStatus, ...]:
+        """Answer as told."""
+        self.calls.append("search")
+        if self.lists == "none":
             raise MalformedAnswer("no list")
-        if lists == "nonsense":
+        if self.lists == "nonsense":
             raise ValueError("something that nobody thought of")
-        return tuple(
-            RequestStatus(request_id, None, status, None, None, (), {}) for request_id in stage.service.accepted
-        )
+        return tuple(RequestStatus(each, None, status, None, None, (), {}) for each in self.accepted)
 
-    stage.service.search = search  # type: ignore[method-assign]
+
+@pytest.mark.parametrize("lists", ["none", "nonsense", "everything"])
+def test_a_list_that_is_wrong_keeps_nobody_waiting(tmp_path: Path, lists: str) -> None:
+    """Where the service has no lists, or lists as waiting what is done, all documents are found out all the same."""
+    service = WrongLists()
+    service.lists = lists
+    stage = Stage(tmp_path, service=service)
     for number in range(MANY):
         stage.add(number)
-    stage.run(10)
+    stage.run(12)
     stage.archive()
     stage.run(600)
     assert all(stage.get(number).state is State.SEALED for number in range(MANY))
-    assert "search" in stage.service.calls
+    assert "search" in service.calls
     if lists != "everything":
-        assert stage.service.calls.count("search") <= 600 / PAUSE_S + 1
+        assert service.calls.count("search") <= 600 / PAUSE_S + 1
+    stage.ledger.close()
