@@ -237,7 +237,8 @@ class InboundWorker:
 
     def _idle_s(self) -> float:
         goes_on = self._sightings.room > 0 if self._listing is not None else self._sweep_due.is_set()
-        if self._hinted or goes_on:
+        # What was named while others waited for their turn woke us then, and does not again.
+        if self._hinted or self._watch.has_hints or goes_on:
             return 0.0
         longest_s = ROOM_SLEEP_S if self._turn.is_pressed else LONGEST_SLEEP_S
         next_due = self._sightings.next_due()

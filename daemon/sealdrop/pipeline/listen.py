@@ -162,6 +162,11 @@ class Watch(EventHandler):
         status = self._inbound.stat()
         return status.st_dev, status.st_ino
 
+    @property
+    def has_hints(self) -> bool:
+        """Whether events have named paths since they were last taken."""
+        return bool(self._hints)
+
     def take_hints(self) -> set[Path]:
         """Return the paths that events named since the last call."""
         with self._lock:

@@ -15,6 +15,7 @@ from disks import leased
 from intakes import Intake, intake
 from running import until
 from sealdrop.daemon import inbound as module
+from sealdrop.daemon.underway import Turn
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable
 from sealdrop.model import CompanionKind, Document, FileIdentity, Reason, Sha256
@@ -32,6 +33,32 @@ def _pdf(number: int) -> bytes:
 def _started(running: Intake) -> None:
     running.worker.sweep()
     running.worker.start()
+
+
+def test_what_events_name_while_others_wait_for_their_turn_is_taken_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is woken for it again: not to look at it then would leave it to the next sweep."""
+    monkeypatch.setattr(module, "LONGEST_SLEEP_S", 3600.0)
+    with intake(tmp_path, folder=QUICK) as running:
+        listening = running.worker._watch
+        listening.start()
+
+        def drop_two(first: int) -> None:
+            for each in (first, first + 1):
+                (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+            until(lambda: len(listening._hints) == 2)
+
+        rounds = iter([lambda: drop_two(3)])
+
+        def one_at_a_time(_: Turn) -> int:
+            next(rounds, lambda: None)()
+            return 1
+
+        monkeypatch.setattr(Turn, "number", one_at_a_time)
+        drop_two(1)
+        running.worker.start()
+        until(lambda: len(running.taken) == 4)
 
 
 def _spooled(running: Intake) -> int:
