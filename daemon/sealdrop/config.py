@@ -136,7 +136,7 @@ class Account(Table):
     connections: int = Field(default=8, ge=1, le=64)
     batch_documents: int = Field(default=16, ge=1, le=500)
     batch_mib: float = Field(default=32.0, gt=0, le=1024)
-    poll_first_s: Seconds = 1.0
+    poll_first_s: Seconds = 0.5
     poll_longest_s: Seconds = 30.0
     retry_first_s: Seconds = 2.0
     retry_longest_s: Seconds = 300.0

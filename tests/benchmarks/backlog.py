@@ -12,6 +12,7 @@ from stage import Stage, cpu_s, is_ready, moment, pdf, service, stage
 LOOK_S = 0.02
 SIZE_BYTES = 5_000  # small documents: a hundred thousand of them must not fill the disk, and all are to be alike
 VARIANTS = 2
+SETTLE_S = 2.0  # the configuration's default
 COLUMNS = "files waiting", "first receipt, s", "after ready, s", "docs/s", "CPU ms each", "PSS in MB"
 
 
@@ -51,6 +52,7 @@ def measure(directory: Path, form: Form) -> Backlog:
         for number, content in zip(range(form.documents), itertools.cycle(contents), strict=False):
             (inbound / f"{number:06}.pdf").write_bytes(content)
         os.sync()  # what is written for the measurement is not to be flushed at its cost
+        time.sleep(SETTLE_S)  # they have been waiting
         began = time.monotonic()
         with service(at) as process:
             watch = Watch(process.pid, every_s=0.25)

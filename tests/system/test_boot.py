@@ -439,7 +439,7 @@ def configure(machine: Machine, tmp_path: Path) -> Config:
         ('organisation = "Example SAS"', f'organisation = "{ORGANISATION}"'),
         ('archivers = ["example-archive"]', f'archivers = ["{DEFAULT_ARCHIVER}"]'),
         ('# ca_file = "ca.pem"  # example', 'ca_file = "certeurope-root.pem"'),
-        ("# poll_first_s = 1.0", "poll_first_s = 0.3"),
+        ("# poll_first_s = 0.5", "poll_first_s = 0.3"),
         # After a death between the intent to have something signed and the call, that long is waited before the call.
         ("# read_timeout_s = 60.0", "read_timeout_s = 10.0"),
         ("# call_timeout_s = 120.0", "call_timeout_s = 10.0"),

@@ -260,6 +260,7 @@ class InboundWorker:
     def _begin_sweep(self) -> None:
         self._sweep_due.clear()
         self._listen()
+        self._sightings.sweep_begins()
         self._complaints.sweep_begins()
         self._standing.sweep_begins()
         subfolders = self._folder.subfolders
@@ -354,7 +355,7 @@ class InboundWorker:
             owner = self._companions.document_of(path)
             if owner is not None:
                 return self._consider_owner(path, owner, batch, identity, unfit)
-            seen = self._sightings.complete(path, now=now, hinted=hinted)
+            seen = self._sightings.complete(path, now=now, at=self._clock.now().timestamp(), hinted=hinted)
         except BlockingIOError:
             self._sightings.wait(path, now=now)
             return None

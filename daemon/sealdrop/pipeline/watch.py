@@ -13,8 +13,11 @@ complete?
 5. Somebody has it open for writing: the settle time is the longer one too, and without a PDF's end it is never taken.
 6. Somebody holds a lease on it (a file server, for one of its clients): wait until it is given back.
 
+For how long has it stood still? Since we saw it first; on a disk of this machine's own since its inode changed, too
+(st_ctime, which nobody can set, unlike mtime). So what was there long before the start is not waited for. A share's
+times are another machine's.
+
 What is taken is the state of the file that was looked at: intake is told its identity, and takes no other.
-Files that were there at the start obey the same rules.
 """
 
 import errno
@@ -31,7 +34,7 @@ from pathlib import Path, PurePath
 from sealdrop.durable import is_temporary
 from sealdrop.model import FileIdentity
 from sealdrop.pipeline.below import folder_below, open_file
-from sealdrop.pipeline.writers import Writer, writer_of
+from sealdrop.pipeline.writers import Writer, file_system, writer_of
 
 IGNORED = ("~$*", "*.part", "*.tmp", "*.filepart", "*.crdownload", "*.swp")
 EDGE_BYTES = 1024  # where the header and the end of a PDF are looked for (ISO 32000-1, annex H.3, notes 13 and 18)
@@ -39,6 +42,8 @@ MAX_SIGHTINGS = 10_000  # files remembered at a time in one folder; the others w
 MAX_DEPTH = 64
 # What opening a file or folder answers that has just gone, or in whose place or on whose way a link or a file stands.
 GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+# File systems whose times nobody but this machine's kernel writes.
+OWN_CLOCK = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "tmpfs"})
 OVERDUE = 10  # times the incomplete time after which somebody is told of a file that is still not complete
 
 
@@ -126,9 +131,10 @@ class Beginning(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at a file showed."""
+    """What one look at a file showed. ``changed_at`` is when its inode last changed, in seconds since the epoch."""
 
     identity: FileIdentity
+    changed_at: float
     beginning: Beginning
     has_end: bool
     writer: Writer
@@ -151,10 +157,11 @@ def look_at(name: str | Path, *, folder: int | None = None) -> Look:
     fd = open_file(name, folder=folder)
     try:
         # The identity first: what is written after it makes it another one.
-        identity = FileIdentity.of(os.fstat(fd))
+        status = os.fstat(fd)
+        identity = FileIdentity.of(status)
         beginning = _beginning(os.pread(fd, EDGE_BYTES, 0))
         end = os.pread(fd, EDGE_BYTES, max(0, identity.size_bytes - EDGE_BYTES))
-        return Look(identity, beginning, b"%%EOF" in end, writer_of(fd))
+        return Look(identity, status.st_ctime, beginning, b"%%EOF" in end, writer_of(fd))
     finally:
         os.close(fd)
 
@@ -215,9 +222,20 @@ class Sightings:
         self._order: list[tuple[float, Path]] = []
         self._queued: dict[Path, float] = {}
         self.has_turned_away = False  # whether a newcomer found no room: only another sweep can find it again
+        self._own_clock: dict[int, bool] = {}  # by device, whether its times are this machine's own
 
-    def complete(self, path: Path, *, now: float, hinted: bool) -> FileIdentity | None:
-        """Look at the file; return its identity if it may be taken over at ``now`` (monotonic seconds), else None.
+    def sweep_begins(self) -> None:
+        """Forget what may be otherwise since the last sweep: what is mounted."""
+        self._own_clock.clear()
+
+    def complete(self, path: Path, *, now: float, at: float, hinted: bool) -> FileIdentity | None:
+        """Look at the file; return its identity if it may be taken over now, else None.
+
+        Args:
+            path: the file.
+            now: monotonic seconds.
+            at: the same moment by the system's clock, in seconds since the epoch.
+            hinted: whether an event said that it is done.
 
         Raises:
             OSError: the file cannot be read, or not without following a link.
@@ -236,12 +254,19 @@ class Sightings:
         if known.identity != look.identity:
             known = Sighting(look.identity, known.first, now, hinted=False, look_again=now)
         hinted = known.hinted or hinted
-        still_s = now - known.since
+        still_s = max(now - known.since, self._unchanged_s(look, at))
         verdict = judge(look, still_s=still_s, hinted=hinted, settle_s=self._settle_s, incomplete_s=self._incomplete_s)
         if verdict is Verdict.TAKE:
             return look.identity
         self._keep(path, replace(known, hinted=hinted, look_again=self._look_again(now, known.since)), now)
         return None
+
+    def _unchanged_s(self, look: Look, at: float) -> float:
+        """Return for how long the file has not changed, by its file system's account; 0 if that says nothing."""
+        device = look.identity.device
+        if device not in self._own_clock:
+            self._own_clock[device] = file_system(device) in OWN_CLOCK
+        return at - look.changed_at if self._own_clock[device] else 0.0
 
     def wait(
         self, path: Path, *, now: float, delay_s: float | None = None, complete: FileIdentity | None = None

@@ -31,11 +31,21 @@ def writer_of(fd: int) -> Writer:
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except BlockingIOError:
-        return Writer.UNKNOWN if _file_system(os.fstat(fd).st_dev, _mounts()) in _REFUSE_UNASKED else Writer.SOME
+        return Writer.UNKNOWN if file_system(os.fstat(fd).st_dev) in _REFUSE_UNASKED else Writer.SOME
     except OSError:
         return Writer.UNKNOWN
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Writer.NONE
+
+
+def file_system(device: int) -> str:
+    """Return the type of the file system on ``device``, empty if it is not among the mounts (proc(5), mountinfo)."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for mount in _mounts().splitlines():
+        place, separator, kind = mount.partition(" - ")
+        if separator and place.split(" ", 3)[2:3] == [number]:
+            return kind.partition(" ")[0]
+    return ""
 
 
 def _mounts() -> str:
@@ -43,13 +53,3 @@ def _mounts() -> str:
         return MOUNTS.read_text(errors="replace")
     except OSError:
         return ""
-
-
-def _file_system(device: int, mounts: str) -> str:
-    """Return the type of the file system on ``device``, empty if it is not among ``mounts`` (proc(5), mountinfo)."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for mount in mounts.splitlines():
-        place, separator, kind = mount.partition(" - ")
-        if separator and place.split(" ", 3)[2:3] == [number]:
-            return kind.partition(" ")[0]
-    return ""

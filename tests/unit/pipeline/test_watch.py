@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,10 +64,10 @@ class Watcher:
         self.clock = FakeClock()
         self.sightings = Sightings(path.parent, settle_s=SETTLE_S, incomplete_s=INCOMPLETE_S)
 
-    def look(self, *, after_s: float = 0.0, hinted: bool = False) -> bool:
-        """Return whether the file may be taken ``after_s`` seconds from the last look."""
+    def look(self, *, after_s: float = 0.0, at: float = 0.0, hinted: bool = False) -> bool:
+        """Return whether the file may be taken ``after_s`` seconds from the last look, ``at`` the epoch."""
         self.clock.go(after_s)
-        taken = self.sightings.complete(self.path, now=self.clock.monotonic(), hinted=hinted) is not None
+        taken = self.sightings.complete(self.path, now=self.clock.monotonic(), at=at, hinted=hinted) is not None
         if taken:
             self.sightings.forget(self.path)
         return taken
@@ -85,18 +86,62 @@ def test_a_finished_file_that_an_event_named_is_taken_at_once(watcher: Watcher) 
 
 
 def test_a_file_that_was_just_found_settles_first(watcher: Watcher) -> None:
-    """Without an event, as for files that were there at the start, the settle time counts from the first look."""
+    """Without an event the settle time counts from the first look."""
     watcher.path.write_bytes(PDF)
     assert not watcher.look()
     assert not watcher.look(after_s=SETTLE_S * 0.9)
     assert watcher.look(after_s=SETTLE_S * 0.2)
 
 
-def test_an_old_file_settles_too(watcher: Watcher) -> None:
-    """A modification time of long ago is no proof: copying programs set it."""
+@pytest.mark.parametrize(
+    ("kind", "unchanged_s", "taken"),
+    [
+        ("ext4", SETTLE_S, True),
+        ("xfs", SETTLE_S, True),
+        ("ext4", SETTLE_S * 0.9, False),
+        ("ext4", -3600.0, False),  # the clock was set back
+        ("cifs", 3600.0, False),
+        ("", 3600.0, False),
+    ],
+)
+def test_a_file_that_has_not_changed_for_long_is_not_waited_for(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch, kind: str, unchanged_s: float, taken: bool
+) -> None:
+    """What its inode says of its last change counts where this machine wrote that, and nowhere else."""
+    monkeypatch.setattr(watch, "file_system", lambda _: kind)
+    watcher.path.write_bytes(PDF)
+    assert watcher.look(at=watcher.path.stat().st_ctime + unchanged_s) is taken
+
+
+def test_half_a_file_that_has_not_changed_for_long_is_waited_for_as_long_as_any(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end may still be missing: the longer time goes for it."""
+    monkeypatch.setattr(watch, "file_system", lambda _: "ext4")
+    watcher.path.write_bytes(PDF[:12])
+    assert not watcher.look(at=watcher.path.stat().st_ctime + INCOMPLETE_S * 0.9)
+    assert watcher.look(at=watcher.path.stat().st_ctime + INCOMPLETE_S)
+
+
+def test_what_is_mounted_may_be_another_thing_by_the_next_sweep(
+    watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A device's number may come back as a share's, whose times are not this machine's."""
+    kinds = iter(["ext4", "nfs4"])
+    monkeypatch.setattr(watch, "file_system", lambda _: next(kinds))
+    watcher.path.write_bytes(PDF)
+    at = watcher.path.stat().st_ctime + SETTLE_S
+    assert watcher.look(at=at)
+    assert watcher.look(at=at)
+    watcher.sightings.sweep_begins()
+    assert not watcher.look(at=at)
+
+
+def test_an_old_modification_time_is_no_proof(watcher: Watcher) -> None:
+    """Copying programs set it."""
     watcher.path.write_bytes(PDF)
     os.utime(watcher.path, (0, 0))
-    assert not watcher.look()
+    assert not watcher.look(at=time.time())
 
 
 def test_a_file_that_grows_starts_over(watcher: Watcher) -> None:
@@ -170,7 +215,7 @@ def test_what_may_still_become_a_pdf_waits(watcher: Watcher, beginning: bytes) -
 
 def test_without_leases_stillness_decides() -> None:
     """Where the kernel will not say who writes, an event plus the end, or settle plus the end, is what there is."""
-    look = Look(FileIdentity(1, 2, 3, 4), Beginning.PDF, has_end=True, writer=Writer.UNKNOWN)
+    look = Look(FileIdentity(1, 2, 3, 4), 0.0, Beginning.PDF, has_end=True, writer=Writer.UNKNOWN)
     assert judge(look, still_s=0, hinted=True, settle_s=2, incomplete_s=60) is Verdict.TAKE
     assert judge(look, still_s=1, hinted=False, settle_s=2, incomplete_s=60) is Verdict.WAIT
     assert judge(look, still_s=2, hinted=False, settle_s=2, incomplete_s=60) is Verdict.TAKE
@@ -213,14 +258,16 @@ def test_newcomers_have_half_of_the_room(tmp_path: Path, monkeypatch: pytest.Mon
     sightings = Sightings(tmp_path, settle_s=1, incomplete_s=2)
     for number in range(5):
         assert sightings.room == max(0, 3 - number)
-        assert sightings.complete(_dropped(tmp_path, number), now=0.0, hinted=False) is None
+        assert sightings.complete(_dropped(tmp_path, number), now=0.0, at=0.0, hinted=False) is None
     assert len(sightings.paths()) == 3
     sightings.forget(tmp_path / "0.pdf")
     assert sightings.room == 1
     assert sightings.has_turned_away
-    assert sightings.complete(tmp_path / "4.pdf", now=0.0, hinted=False) is None
+    assert sightings.complete(tmp_path / "4.pdf", now=0.0, at=0.0, hinted=False) is None
     assert tmp_path / "4.pdf" in sightings.paths()
-    assert sightings.complete(tmp_path / "0.pdf", now=0.0, hinted=True), "a finished file needs no place in memory"
+    assert sightings.complete(tmp_path / "0.pdf", now=0.0, at=0.0, hinted=True), (
+        "a finished file needs no place in memory"
+    )
 
 
 def test_files_that_never_become_complete_keep_nobody_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,18 +277,18 @@ def test_files_that_never_become_complete_keep_nobody_out(tmp_path: Path, monkey
     for number in range(8):
         path = tmp_path / f"half {number}.pdf"
         path.write_bytes(PDF[:12])
-        sightings.complete(path, now=0.0, hinted=False)
-        sightings.complete(path, now=1.0, hinted=False)
+        sightings.complete(path, now=0.0, at=0.0, hinted=False)
+        sightings.complete(path, now=1.0, at=0.0, hinted=False)
     assert len(sightings.paths()) == 2
     assert sightings.room == 2
-    assert sightings.complete(_dropped(tmp_path, 1), now=2.0, hinted=False) is None
+    assert sightings.complete(_dropped(tmp_path, 1), now=2.0, at=0.0, hinted=False) is None
     assert tmp_path / "1.pdf" in sightings.paths()
     assert sightings.due(3.0) == [tmp_path / "1.pdf"]
     for path in sightings.due(60.0):
-        assert sightings.complete(path, now=60.0, hinted=False)
+        assert sightings.complete(path, now=60.0, at=0.0, hinted=False)
         sightings.forget(path)
-    sightings.complete(tmp_path / "half 7.pdf", now=61.0, hinted=False)
-    sightings.complete(tmp_path / "half 7.pdf", now=62.0, hinted=False)
+    sightings.complete(tmp_path / "half 7.pdf", now=61.0, at=0.0, hinted=False)
+    sightings.complete(tmp_path / "half 7.pdf", now=62.0, at=0.0, hinted=False)
     assert tmp_path / "half 7.pdf" in sightings.paths()
 
 
@@ -250,12 +297,12 @@ def test_what_is_due_is_handed_out_once_and_soonest_first(tmp_path: Path) -> Non
     sightings = Sightings(tmp_path, settle_s=1, incomplete_s=60)
     half, late = tmp_path / "half.pdf", _dropped(tmp_path, 2)
     half.write_bytes(PDF[:12])
-    sightings.complete(half, now=0.0, hinted=False)
-    sightings.complete(half, now=1.0, hinted=False)
+    sightings.complete(half, now=0.0, at=0.0, hinted=False)
+    sightings.complete(half, now=1.0, at=0.0, hinted=False)
     assert sightings.next_due() == 60.0
     half.write_bytes(PDF)
-    sightings.complete(half, now=5.0, hinted=False)
-    sightings.complete(late, now=5.5, hinted=False)
+    sightings.complete(half, now=5.0, at=0.0, hinted=False)
+    sightings.complete(late, now=5.5, at=0.0, hinted=False)
     assert sightings.next_due() == 6.0
     assert sightings.due(7.0, 1) == [half]
     assert sightings.due(7.0) == [late]
@@ -277,7 +324,7 @@ def test_a_file_that_never_stops_changing_is_overdue_in_the_end(watcher: Watcher
 def test_what_is_taken_is_what_was_looked_at(watcher: Watcher) -> None:
     """The answer is the identity of the state that was judged, for intake to insist on."""
     watcher.path.write_bytes(PDF)
-    seen = watcher.sightings.complete(watcher.path, now=0.0, hinted=True)
+    seen = watcher.sightings.complete(watcher.path, now=0.0, at=0.0, hinted=True)
     assert seen == FileIdentity.of(watcher.path.stat())
     watcher.path.write_bytes(PDF * 2)
     assert seen != FileIdentity.of(watcher.path.stat())
@@ -402,7 +449,7 @@ def test_a_folder_that_becomes_a_link_is_not_followed(tmp_path: Path, replace: s
         assert found == []
     sightings = Sightings(inbound, settle_s=1, incomplete_s=2)
     with pytest.raises(OSError, match="Not a directory"):
-        sightings.complete(inbound / "sub" / "secret.pdf", now=0.0, hinted=True)
+        sightings.complete(inbound / "sub" / "secret.pdf", now=0.0, at=0.0, hinted=True)
 
 
 def test_a_sweep_of_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
