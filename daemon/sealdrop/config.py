@@ -319,6 +319,7 @@ class Service(Table):
     create_folders: bool = False
     grace_s: Seconds = 20.0
     min_free_mib: float = Field(default=256.0, ge=0, le=1 << 20)
+    spool_mib: float = Field(default=0.0, ge=0, le=1 << 24)
     inspectors: int = Field(default=2, ge=1, le=64)
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

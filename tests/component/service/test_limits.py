@@ -39,3 +39,25 @@ def test_a_folder_at_its_limit_waits_says_so_and_goes_on_by_itself(directory: Pa
         until(lambda: bool(running.log.events("taking_over_goes_on")))
         assert "taking over waits" not in sealdrop("status", "--config", config).out
         assert leftovers(running.config) == []
+
+
+def test_a_full_spool_keeps_files_in_inbound_until_there_is_room(directory: Path, invoice: bytes) -> None:
+    """Over all folders: each has one document under way, and no more; also after a restart. All of it is sealed."""
+    with Sandbox.start(directory, delays=QUICK) as sandbox:
+        quicken(sandbox.config_path, retry_first_s="0.1", retry_longest_s="1")
+        config = sandbox.config_path
+    config.write_text(config.read_text().replace("[service]", "[service]\nspool_mib = 0.1"))
+    with running_daemon(config) as running:  # and nobody listens
+        for number, name in enumerate(["invoices", "invoices", "contracts", "contracts"]):
+            drop(unique(invoice, number), running.folder(name).inbound, f"{number}.pdf")
+        until(lambda: len(running.log.events("taking_over_waits")) == 2)
+        assert len(running.documents) == 2
+        told = sealdrop("status", "--config", config, "--json").json()
+        assert len(told["pressure"]) == 2
+        assert all("the spool would hold" in each["text"] for each in told["pressure"])
+    with running_daemon(config) as running:
+        until(lambda: len(running.log.events("taking_over_waits")) == 2)
+        with Sandbox.start(directory, delays=QUICK) as sandbox:
+            running.wait_until_over(4)
+            assert len(sandbox.seals()) == 4
+        until(lambda: len(running.log.events("taking_over_goes_on")) == 2)
