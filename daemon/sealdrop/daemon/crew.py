@@ -223,6 +223,7 @@ class Crew:
             lasting.troubles,
             lasting.clock,
             lasting.rng,
+            lasting.being_kept,
         )
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
