@@ -18,6 +18,7 @@ from sealdrop.daemon.duties import duties
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.line import AccountLine
 from sealdrop.daemon.recorder import Recorder
+from sealdrop.daemon.throttle import Throttle
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Refused
 from sealdrop.ledger.store import Ledger, Step
@@ -158,13 +159,14 @@ class Stage:
         )
         self.recorder = Recorder(self.ledger, self.clock, self.log, on_stored=on_stored, on_record=lambda: None)
         self._sign_calls: SignCalls = {}
+        self.throttle = Throttle(self.clock)
         self._work_by(config)
 
     def _work_by(self, config: Config) -> None:
         rng = random.Random(1)
         troubles = Troubles("host", self.ledger, self.clock, self.log)
         self.account = config.accounts["main"]
-        self.line = AccountLine("main", self.account, self.clock, troubles, rng)
+        self.line = AccountLine("main", self.account, self.clock, troubles, rng, throttle=self.throttle)
         gate, api = Gate(config, self.recorder, self.clock, self.log), cast(SignApi, self.service)
         self.worker = AccountWorker(
             self.line, config, api, self.spool, self.recorder, gate, troubles, self.clock, rng, self._sign_calls

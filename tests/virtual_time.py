@@ -4,6 +4,7 @@ Hours pass in seconds, nothing waits for real, and the same seed gives the same 
 """
 
 import heapq
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -63,10 +64,15 @@ class VirtualTime:
         self._put(sleeper, 0.0)
         return sleeper
 
+    @property
+    def sleeper(self) -> Sleeper:
+        """The thread that runs."""
+        assert self._present is not None
+        return self._present
+
     def sleep(self, seconds: float, *, interruptible: bool = False) -> None:
         """Let the calling thread sleep."""
-        sleeper = self._present
-        assert sleeper is not None
+        sleeper = self.sleeper
         if interruptible and sleeper.woken:
             seconds = 0.0
         sleeper.woken = False
@@ -127,6 +133,32 @@ class VirtualTime:
         self._entries += 1
         sleeper.entry = self._entries
         heapq.heappush(self._heap, (self.clock.elapsed_s + seconds, self._entries, sleeper))
+
+
+class VirtualCondition:
+    """What `threading.Condition` is, for threads of which one runs at a time."""
+
+    def __init__(self, world: VirtualTime) -> None:
+        self._world = world
+        self._waiting: list[Sleeper] = []
+
+    def __enter__(self) -> None:
+        """Nobody else runs."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nobody else has waited."""
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Sleep until somebody notifies, or for so long."""
+        sleeper = self._world.sleeper
+        self._waiting.append(sleeper)
+        self._world.sleep(math.inf if timeout_s is None else timeout_s, interruptible=True)
+        self._waiting.remove(sleeper)
+
+    def notify_all(self) -> None:
+        """Wake all who wait, the last one first: nobody may rely on any order."""
+        for sleeper in reversed(self._waiting):
+            self._world.wake(sleeper)
 
 
 class _EndError(BaseException):

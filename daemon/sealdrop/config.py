@@ -36,6 +36,7 @@ from sealdrop.places import ConfiguredPath, FileOrCredential, Secret, Table
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Days = Annotated[float, Field(gt=0, le=36_500)]
 LARGEST_DOCUMENT_MIB = 2048
+LEAST_CALLS_PER_S = 0.1  # with fewer, a claim would have to be kept for a day to be worked off
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 
 # Reason codes that a folder may not change: no PDF software seals such files in a way that means anything
@@ -134,6 +135,7 @@ class Account(Table):
     read_timeout_s: Seconds = 60.0
     call_timeout_s: Seconds = 120.0
     connections: int = Field(default=8, ge=1, le=64)
+    calls_per_s: float = Field(default=0.0, ge=0, le=10_000)
     batch_documents: int = Field(default=16, ge=1, le=500)
     batch_mib: float = Field(default=32.0, gt=0, le=1024)
     poll_first_s: Seconds = 0.5
@@ -176,6 +178,13 @@ class Account(Table):
             raise ValueError(f"is no regular expression: {error}") from error
         if pattern.search(""):
             raise ValueError("matches an empty text, so every error would look like an unknown request")
+        return value
+
+    @field_validator("calls_per_s")
+    @classmethod
+    def _often_enough(cls, value: float) -> float:
+        if 0 < value < LEAST_CALLS_PER_S:
+            raise ValueError(f"must be {LEAST_CALLS_PER_S:g} or more, or 0 for no limit")
         return value
 
     @model_validator(mode="after")
@@ -319,6 +328,7 @@ class Service(Table):
     create_folders: bool = False
     grace_s: Seconds = 20.0
     min_free_mib: float = Field(default=256.0, ge=0, le=1 << 20)
+    spool_mib: float = Field(default=0.0, ge=0, le=1 << 24)
     inspectors: int = Field(default=2, ge=1, le=64)
     log_format: Literal["auto", "json", "console"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

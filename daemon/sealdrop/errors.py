@@ -5,7 +5,8 @@ The class decides the policy; nothing else does::
     SealdropError
     |-- ConfigurationError      do not start; every fault is listed at once
     |-- Retryable               nothing was applied, or repeating is harmless: try again later
-    |   `-- AccountRefused      the account, not this document, is refused: as above, and tell the administrator
+    |   |-- AccountRefused      the account, not this document, is refused: as above, and tell the administrator
+    |   `-- NotCalled           nothing was tried, since the work is about to stop: it counts as no try
     |-- Refused                 this document was refused for its own sake: it fails, with the reason given
     |-- OutcomeUnknown          a call may have been applied: ask by our own identifier before anything else
     |   `-- MalformedAnswer     the answer cannot be understood, so what was done is unknown
@@ -47,6 +48,10 @@ class Retryable(SealdropError):
 
 class AccountRefused(Retryable):
     """The service refuses the account (certificate, contract, address), whatever the document."""
+
+
+class NotCalled(Retryable):
+    """A call that waited for its turn was not made, because the work stops."""
 
 
 class Refused(SealdropError):

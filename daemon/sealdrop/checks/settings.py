@@ -65,7 +65,7 @@ def _doubts(config: Config) -> Iterator[Finding]:
         if not any(folder.account == name for folder in config.folders.values()):
             yield _doubt(f"account {name}", "no folder uses it")
     for name, folder in config.folders.items():
-        for text in _of_folder(folder):
+        for text in (*_of_folder(folder), *_of_shared_spool(folder, config)):
             yield _doubt(f"folder {name}", text)
 
 
@@ -98,6 +98,15 @@ def _of_folder(folder: Folder) -> Iterator[str]:
         yield (
             f"seal.level is {seal.level.value} for documents that are archived: nothing in them will show that the "
             "certificate was not revoked"
+        )
+
+
+def _of_shared_spool(folder: Folder, config: Config) -> Iterator[str]:
+    limit_mib = config.service.spool_mib
+    if limit_mib and folder.in_flight_mib >= limit_mib and len(config.folders) > 1:
+        yield (
+            f"in_flight_mib ({folder.in_flight_mib:g}) is not less than service.spool_mib ({limit_mib:g}): while its "
+            "account is out of reach, this folder alone can fill the spool, and others have to wait for it"
         )
 
 

@@ -60,7 +60,8 @@ def verify(
 
     Without a receipt, what is in the PDF alone is checked; without --trust or --config, nobody says whose
     certificates to trust, so the chain is not judged. Of a folder, PDFs and receipts are also held against each other,
-    and against the audit trail that --trail or --config names. Exits with 1 if anything is wrong.
+    and against the audit trail that --trail or --config names. Exits with 1 if anything is wrong, or if a folder holds
+    nothing to verify and no trail says that there should be nothing.
     """
     if file.is_dir():
         if receipt is not None:

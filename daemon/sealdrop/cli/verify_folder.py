@@ -58,6 +58,7 @@ class Kind(StrEnum):
     NOT_IN_TRAIL = "not_in_trail"
     TRAIL_DISAGREES = "trail_disagrees"
     MISSING_HERE = "missing_here"
+    NOTHING_HERE = "nothing_here"
     TRAIL_BROKEN = "trail_broken"
 
 
@@ -108,13 +109,17 @@ def verify_folder(folder: Path, against: Against, trail: Path | None, *, as_json
     # What is delivered while the folder is read may not have been there when its turn came.
     last_seq = _last_seq(trail) if trail is not None else 0
     _check_pdfs(folder, against, tally)
-    report = None
+    report, places = None, set[tuple[str, str]]()
     if trail is not None:
         report = checked(trail, ())
         if not report.ok:
             text = f"the audit trail is not whole: {report.problem_count} problem(s), see sealdrop audit verify"
             tally.add(Kind.TRAIL_BROKEN, "", text)
-        _check_trail(trail, last_seq, _places(folder, against.config, tally), tally)
+        places = _places(folder, against.config, tally)
+        _check_trail(trail, last_seq, places, tally)
+    if not (tally.pdfs or tally.receipts or tally.findings or places):
+        # Perhaps it is the wrong folder: whoever asks whether all is valid is not told so of nothing.
+        tally.add(Kind.NOTHING_HERE, "", "no sealed PDF and no receipt: nothing was verified")
     tally.findings.sort(key=lambda finding: (finding.file, finding.kind))
     console = Console(highlight=False)
     if as_json:
@@ -341,8 +346,11 @@ def _show(folder: Path, tally: _Tally, report: TrailReport | None, against: Agai
         counted += "; whether the certificates can be trusted was not asked (--trust or --config)"
     if tally.findings:
         console.print(f"[red]{len(tally.findings)} thing(s) do not agree[/red]: {counted}.", soft_wrap=True)
-    else:
+    elif tally.pdfs:
         console.print(f"[green]✓[/green] All valid, and all agree: {counted}.", soft_wrap=True)
+    else:
+        text = "No sealed PDF is here, and by the audit trail none was delivered"
+        console.print(f"[green]✓[/green] {text}: {counted}.", soft_wrap=True)
 
 
 def _lines(findings: Iterable[Finding]) -> Iterator[str]:

@@ -29,13 +29,22 @@ from sealdrop.clock import Clock
 from sealdrop.config import Account, Config, Seal
 from sealdrop.daemon.gate import Gate
 from sealdrop.daemon.hand import Hand, Outcome
-from sealdrop.daemon.line import AccountLine, Operation
+from sealdrop.daemon.line import AccountLine, Operation, longest_wait_s
 from sealdrop.daemon.listing import LATE_S, LISTABLE, Listing
 from sealdrop.daemon.pollpace import Pace
 from sealdrop.daemon.progress import waiting
 from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.troubles import Troubles
-from sealdrop.errors import AccountRefused, Fatal, MalformedAnswer, OutcomeUnknown, Refused, Retryable, Unrecordable
+from sealdrop.errors import (
+    AccountRefused,
+    Fatal,
+    MalformedAnswer,
+    NotCalled,
+    OutcomeUnknown,
+    Refused,
+    Retryable,
+    Unrecordable,
+)
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Step
 from sealdrop.model import Document, DocumentId, Earlier, ExternalId, Reason, Remote, RemoteStatus, Stamp, State
@@ -102,7 +111,7 @@ class AccountWorker:
         self._clock = clock
         self._rng = rng
         self._backoff = Backoff(self._account.retry_first_s, self._account.retry_longest_s)
-        self._listing = Listing(api.search, clock, rng)
+        self._listing = Listing(lambda status: line.ask_aside(api.search, status), clock, rng)
         self._pace = Pace(self._account.poll_first_s, self._account.poll_longest_s)
         self._sign_calls: SignCalls = {} if sign_calls is None else sign_calls
 
@@ -116,6 +125,8 @@ class AccountWorker:
         duplicates = [document for document in documents if document.duplicate_of is not None]
         new = [(document, self._gate.shut_until(document)) for document in documents if document.duplicate_of is None]
         batch, rest = self._cut([document for document, until in new if until is None])
+        if batch and not self.line.may_begin():
+            batch, rest = (), (*batch, *rest)
         steps = [self._recorder.later(document, 0.0) for document in rest]
         steps += [self._gate.wait(document, until) for document, until in new if until is not None]
         steps += [self._take_earlier_seal(document) for document in duplicates]
@@ -272,6 +283,8 @@ class AccountWorker:
         if (until := self._gate.shut_until(document)) is not None:
             return self._gate.wait(document, until)
         if is_newest:
+            if not self.line.may_begin():
+                return self._recorder.later(document, 0.0)
             self._create(self._recorder.commit([self._intend(document)]))
         else:
             self._reconcile_anew(document)
@@ -293,10 +306,12 @@ class AccountWorker:
         step = self._gate.counted(self._intend_anew(document), document)
         for anew in self._let_through(self._recorder.commit([step])):
             found = self._found(anew)
-            if found is None:
+            if found is not None:
+                self._recorder.commit([self._advance(anew, found)])
+            elif self.line.may_begin():
                 self._create([anew])
             else:
-                self._recorder.commit([self._advance(anew, found)])
+                self._recorder.commit([self._recorder.later(anew, 0.0)])
 
     def _intend_anew(self, document: Document) -> Step:
         """Put on record the intent to create another request, keeping the lease; nothing of the last one counts."""
@@ -313,6 +328,9 @@ class AccountWorker:
 
     def sign(self, documents: Sequence[Document]) -> None:
         """Ask for the seals of ``submitted`` documents."""
+        if not self.line.may_begin():
+            self._recorder.commit([self._recorder.later(document, 0.0) for document in documents])
+            return
         self._sign(self._recorder.commit([self._intend_seal(document) for document in documents]))
 
     def _intend_seal(self, document: Document) -> Step:
@@ -445,6 +463,8 @@ class AccountWorker:
         if closed_s > 0:
             # Many may wait like this, and each look costs a call.
             return self._after_closed(document, max(closed_s, self._account.retry_longest_s / 2))
+        if not self.line.may_begin():
+            return self._recorder.later(document, 0.0)
         self._sign(self._recorder.commit([self._intend_seal(document)]))
         return None
 
@@ -526,6 +546,8 @@ class AccountWorker:
             return stage(document)
         except Fatal:
             raise
+        except NotCalled:
+            return self._recorder.later(document, 0.0)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not keep the next one waiting
             return self._again(document, error)
 
@@ -548,7 +570,8 @@ class AccountWorker:
         """Whether the lease could end before all calls for the document have: then somebody takes it up anew."""
         if document.due_at is None:
             return True
-        return self._clock.now() + timedelta(seconds=CALLS_EACH * self._account.call_timeout_s) > document.due_at
+        longest_s = CALLS_EACH * (longest_wait_s(self._account) + self._account.call_timeout_s)
+        return self._clock.now() + timedelta(seconds=longest_s) > document.due_at
 
     def _advance(self, document: Document, status: RequestStatus) -> Step:
         """Return the step for an answer of create, sign or find: what lies beyond ``SIGN_CREATED`` is for `poll`."""

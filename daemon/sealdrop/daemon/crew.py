@@ -30,6 +30,7 @@ from sealdrop.daemon.recorder import one_line
 from sealdrop.daemon.retention import Retention
 from sealdrop.daemon.room import Room
 from sealdrop.daemon.stages import LocalStages
+from sealdrop.daemon.throttle import Throttle
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Claimed
@@ -108,6 +109,8 @@ class Crew:
         self._beat.dismiss()
         for worker in self._workers():
             worker.stop()
+        for line in self.lines:
+            line.stop()
 
     def join(self, timeout_s: float) -> bool:
         """Wait until all workers have ended, for so long at most in all; return whether they have."""
@@ -220,6 +223,7 @@ class Crew:
             lasting.troubles,
             lasting.clock,
             lasting.rng,
+            lasting.being_kept,
         )
         for number in range(self.config.service.inspectors):
             self._pump(f"validate {number}", stages.validate, State.RECEIVED, suspect=False)
@@ -278,7 +282,8 @@ class Crew:
 
     def _make_account_workers(self, name: str) -> None:
         account, lasting = self.config.accounts[name], self._lasting
-        line = AccountLine(name, account, lasting.clock, lasting.troubles, lasting.rng, lasting.meter.called)
+        throttle = lasting.throttles.setdefault(name, Throttle(lasting.clock))
+        line = AccountLine(name, account, lasting.clock, lasting.troubles, lasting.rng, lasting.meter.called, throttle)
         self.lines.append(line)
         sign_calls = lasting.sign_calls.setdefault(name, {})
         api = self.means.apis[name]

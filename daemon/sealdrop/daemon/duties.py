@@ -6,12 +6,11 @@ from functools import partial
 
 from sealdrop.config import Account
 from sealdrop.daemon.account import CALLS_EACH, AccountWorker
-from sealdrop.daemon.line import Operation
+from sealdrop.daemon.line import Operation, longest_wait_s, pollers
 from sealdrop.model import Document, State
 
 CLAIM = 16  # documents at most that a worker takes at a time and works on one by one
 CALLED_SLOWLY = 4  # of them have a lease's time if each call takes as long as it may
-ELSEWHERE = 2  # connections that polling leaves to other calls
 LEASE_SLACK_S = 60.0
 
 
@@ -47,10 +46,7 @@ def duties(worker: AccountWorker, account: Account) -> list[Duty]:
             partial(line.share_in_turn, CLAIM, *reconciling),
         ),
         Duty(f"sign {name}", worker.sign, (State.SUBMITTED,), signing, partial(line.share, batch, *signing)),
-        *(
-            Duty(f"poll {name} {number}", worker.poll, polled, asking, poll_limit)
-            for number in range(max(account.connections - ELSEWHERE, 1))
-        ),
+        *(Duty(f"poll {name} {number}", worker.poll, polled, asking, poll_limit) for number in range(pollers(account))),
     ]
 
 
@@ -60,4 +56,4 @@ def lease_s(account: Account) -> float:
     It outlasts what a worker honestly needs for one document, and mostly for all of a claim; a worker that sees the
     end of a lease come gives the document back instead.
     """
-    return account.call_timeout_s * CALLS_EACH * CALLED_SLOWLY + LEASE_SLACK_S
+    return (longest_wait_s(account) + account.call_timeout_s) * CALLS_EACH * CALLED_SLOWLY + LEASE_SLACK_S

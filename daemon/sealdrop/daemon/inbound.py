@@ -26,16 +26,7 @@ from sealdrop.errors import Fatal, Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
 from sealdrop.logs import Log
-from sealdrop.model import (
-    Companion,
-    CompanionKind,
-    Document,
-    DocumentId,
-    FileIdentity,
-    Reason,
-    State,
-    new_document_id,
-)
+from sealdrop.model import Companion, CompanionKind, Document, DocumentId, FileIdentity, Reason, State, new_document_id
 from sealdrop.pipeline import intake, records
 from sealdrop.pipeline.below import status_below
 from sealdrop.pipeline.companions import wishes_in
@@ -116,7 +107,7 @@ class InboundWorker:
         self._room = room
         self._under_way = under_way
         self._may_take = CHUNK  # files in this round, whoever finds them
-        self._turn = Turn(name, self._folder, config.service.inspectors, under_way, troubles)
+        self._turn = Turn(name, config, under_way, troubles)
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound, mounts)
         self._complaints = Complaints(

@@ -3,6 +3,10 @@
 Each operation has a breaker of its own. A service of which one part is broken (documents are taken, but nobody can be
 told how far they are) is used as far as it works, and a part that is broken cannot hide behind one that works. When all
 is broken, that makes three calls that try it at a time, one for each operation, and no more.
+
+Where the account may be called only so often (`calls_per_s`), each call waits for its turn first. Whoever changes
+something does so before the intent is on record (`may_begin`), since from then on time counts: how long ago signing was
+asked for decides whether it may be asked for again.
 """
 
 import random
@@ -16,8 +20,9 @@ from sealdrop.clock import Clock
 from sealdrop.config import Account
 from sealdrop.daemon import progress
 from sealdrop.daemon.refusals import Refusals
+from sealdrop.daemon.throttle import Throttle
 from sealdrop.daemon.troubles import Troubles
-from sealdrop.errors import OutcomeUnknown, Refused, Retryable
+from sealdrop.errors import NotCalled, OutcomeUnknown, Refused, Retryable
 from sealdrop.events import EventName
 from sealdrop.model import DocumentId, State
 
@@ -30,6 +35,8 @@ T = TypeVar("T")
 PROBED_S = 1.0  # until somebody looks again whether the call that tries a broken operation has ended
 TURN_S = 0.25  # that the documents of one claim wait for each other's status calls
 LEARNED_FROM = 4  # status calls, about: how long the next one takes
+ELSEWHERE = 2  # connections that polling leaves to other calls
+OTHERS = 3  # threads that call, beside those that poll: for creating, for signing and for asking what became of it
 REFUSED_LONGEST_S = 10.0  # between two tries of an operation that answers, but with a no to every document
 
 
@@ -49,6 +56,16 @@ NEEDED_BY: Mapping[Operation, tuple[State, ...]] = {
 }
 
 
+def pollers(account: Account) -> int:
+    """Return how many threads ask how far documents are."""
+    return max(account.connections - ELSEWHERE, 1)
+
+
+def longest_wait_s(account: Account) -> float:
+    """Return how long a call waits for its turn at most: for one of each thread, its own too."""
+    return (pollers(account) + OTHERS) / account.calls_per_s if account.calls_per_s else 0.0
+
+
 def subject(account: str, operation: Operation) -> str:
     """Return what the trouble with an operation of an account is called."""
     return f"account {account} {operation}"
@@ -65,15 +82,20 @@ class AccountLine:
         troubles: Troubles,
         rng: random.Random,
         on_call: Listener = lambda *_: None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.name = name
+        self._throttle = throttle or Throttle(clock)
+        self._apart_s = 1 / account.calls_per_s if account.calls_per_s else 0.0
+        self._longest_wait_s = longest_wait_s(account)
+        self._is_over = threading.Event()
         self._call_timeout_s = account.call_timeout_s
         self._on_call = on_call
         self._clock = clock
         self._troubles = troubles
         self._rng = rng
         self._lock = threading.Lock()
-        self._status_took_s = 0.0  # a moving average
+        self._status_took_s = 0.0  # a moving average, with the wait for a turn
         breaker = Breaker(account.breaker_failures, Backoff(account.retry_first_s, account.retry_longest_s))
         self._breakers = dict.fromkeys(Operation, breaker)
         self._refusals = {
@@ -111,18 +133,50 @@ class AccountLine:
             in_time = int(TURN_S / self._status_took_s) if self._status_took_s * limit > TURN_S else limit
         return self.share(max(in_time, 1), *operations)
 
+    def stop(self) -> None:
+        """Have nobody wait for a turn any more: what is under way is finished, and no other call begins."""
+        self._is_over.set()
+        self._throttle.wake()
+
+    def may_begin(self) -> bool:
+        """Wait until another call may begin, and return whether it may: it may not once the line has been stopped.
+
+        For whoever is about to `change` something, before it is put on record. `call` and `ask_aside` do it themselves.
+        """
+        if not self._apart_s:
+            return True
+        with progress.waiting(f"the next call of account {self.name}", self._longest_wait_s):
+            return self._throttle.wait(self._apart_s, self._is_over.is_set)
+
     def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what ``function``, which asks for a status, returns; let the breaker know how it went.
 
         Raises:
             Retryable: also if the operation does not work and somebody else is trying it: nothing was sent.
+            NotCalled: the line has been stopped.
             Exception: whatever ``function`` raises.
         """
-        return self._call(Operation.STATUS, (), lambda: function(*args, **kwargs))
+        began = self._clock.monotonic()
+        self._await_turn()
+        return self._call(Operation.STATUS, (), lambda: function(*args, **kwargs), began)
+
+    def ask_aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what ``function`` returns, which calls for something that nothing depends on: no breaker is told.
+
+        Raises:
+            NotCalled: the line has been stopped.
+            Exception: whatever ``function`` raises.
+        """
+        self._await_turn()
+        return function(*args, **kwargs)
 
     def change(self, operation: Operation, documents: Sequence[DocumentId], function: Callable[[], T]) -> T:
         """Return what ``function``, which changes something for these documents, returns; as `call`."""
-        return self._call(operation, documents, function)
+        return self._call(operation, documents, function, self._clock.monotonic())
+
+    def _await_turn(self) -> None:
+        if not self.may_begin():
+            raise NotCalled(f"account {self.name} was not called: the work is about to stop")
 
     def is_its_own(self, operation: Operation, document: DocumentId) -> bool:
         """Return whether a document that was refused just now is to blame itself; see `refusals`."""
@@ -136,7 +190,9 @@ class AccountLine:
         """Say that a document that was refused was taken all the same."""
         self._succeeded(operation, [document])
 
-    def _call(self, operation: Operation, documents: Sequence[DocumentId], function: Callable[[], T]) -> T:
+    def _call(
+        self, operation: Operation, documents: Sequence[DocumentId], function: Callable[[], T], wanted: float
+    ) -> T:
         with self._lock:
             if not self._breakers[operation].may_call(self._clock.monotonic()):
                 raise Retryable(f"{operation} of account {self.name} does not work; somebody is trying it")
@@ -161,11 +217,11 @@ class AccountLine:
                 self._breakers[operation] = self._breakers[operation].withdrew()
             raise
         finally:
-            took_s = self._clock.monotonic() - began
+            ended = self._clock.monotonic()
             if operation is Operation.STATUS:
                 with self._lock:
-                    self._status_took_s += (took_s - self._status_took_s) / LEARNED_FROM
-            self._on_call(self.name, operation, outcome, took_s)
+                    self._status_took_s += (ended - wanted - self._status_took_s) / LEARNED_FROM
+            self._on_call(self.name, operation, outcome, ended - began)
         self._succeeded(operation, documents)
         return result
 

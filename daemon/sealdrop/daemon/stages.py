@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from sealdrop.backoff import Backoff
 from sealdrop.clock import Clock
 from sealdrop.config import Config, Duplicates
 from sealdrop.daemon import duplicates
+from sealdrop.daemon.beingkept import BeingKept
 from sealdrop.daemon.hand import Hand, Outcome
 from sealdrop.daemon.jails import Jails
 from sealdrop.daemon.outlet import Outlet, Unwritable
@@ -73,6 +74,7 @@ class LocalStages:
     troubles: Troubles
     clock: Clock
     rng: random.Random
+    being_kept: BeingKept = field(default_factory=BeingKept)
 
     def validate(self, documents: Sequence[Document]) -> None:
         """Move ``received`` documents to ``validated`` or ``rejected``."""
@@ -130,6 +132,7 @@ class LocalStages:
             return
         for stored in recorded:
             if stored.due_at is None:
+                self.being_kept.release(stored.id)
                 # If we crash before this, the next start finds a spool folder that nobody needs and clears it.
                 self.spool.remove(stored.id)
 
@@ -333,6 +336,12 @@ class LocalStages:
             step = self.recorder.later(document, 0.0)
             return replace(step, after=replace(step.after, due_at=None))
         together = [name for name, each in self.config.folders.items() if each.processed == processed]
+
+        def is_anothers(name: str) -> bool:
+            # In this order: whoever releases a name is on record by then.
+            is_free = self.being_kept.take(processed / name, document.id)
+            return not is_free or self.ledger.is_kept_by_another(document, name, together)
+
         name = self.outlets[document.folder, document.state].write(
             document.id,
             lambda: keep(
@@ -340,7 +349,7 @@ class LocalStages:
                 self.spool.original(document.id),
                 processed,
                 self.spool.companions(document.id),
-                is_anothers=lambda name: self.ledger.is_kept_by_another(document, name, together),
+                is_anothers=is_anothers,
             ),
         )
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name, "kept_name": name}

@@ -49,11 +49,13 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class InSpool:
-    """A document that has not come to its end, and what it takes in the spool."""
+    """A document that has not come to its end, and what it has in the spool."""
 
     document: DocumentId
     folder: str
+    state: State
     size_bytes: int
+    sealed_size_bytes: int | None
 
 
 def to_document(row: Iterable[Any]) -> Document:
@@ -240,10 +242,11 @@ class LedgerReader:
             Retryable: the database cannot be read now.
             Fatal: it cannot be trusted.
         """
-        columns = (document.c.id, document.c.folder, document.c.size_bytes, document.c.sealed_size_bytes)
+        sizes = (document.c.size_bytes, document.c.sealed_size_bytes)
+        columns = (document.c.id, document.c.folder, document.c.state, *sizes)
         with self._database.reading() as connection:
             for row in connection.execute(select(*columns).where(ACTIVE)):
-                yield InSpool(row.id, row.folder, row.size_bytes + (row.sealed_size_bytes or 0))
+                yield InSpool(*row)
 
     def oldest_waiting(self, *, unheld_at: datetime | None = None) -> Mapping[str, Document]:
         """Return, for each folder that has any, the document that has waited longest for its end, or to be given back.

@@ -157,6 +157,19 @@ def test_people_read_what_does_not_agree(left: Running, outbound: Path) -> None:
     assert "1 thing(s) do not agree: 3 PDF(s) and 3 receipt(s)" in " ".join(ended.out.split())
 
 
+def test_a_folder_with_nothing_to_verify_is_not_called_valid(left: Running, tmp_path: Path) -> None:
+    """It may be the wrong one. Only of an outbound folder that the trail has no delivery for is that the answer."""
+    (tmp_path / "notes.txt").write_text("no PDF")
+    for more in ((), ("--config", left.config.source)):
+        assert _found(_verify(left, tmp_path, *more)) == {("nothing_here", "")}
+    ended = sealdrop("verify", tmp_path)
+    assert ended.code == 1
+    assert "nothing_here no sealed PDF and no receipt: nothing was verified" in ended.out
+    ended = sealdrop("verify", left.folder("contracts").outbound, "--config", left.config.source)
+    assert ended.code == 0
+    assert "No sealed PDF is here, and by the audit trail none was delivered: 0 PDF(s)" in ended.out
+
+
 @pytest.mark.parametrize("option", ["--receipt", "--trail"])
 def test_what_makes_no_sense_is_said(left: Running, outbound: Path, option: str) -> None:
     """A receipt is a file's, a trail a folder's."""

@@ -62,6 +62,16 @@ def test_an_account_for_nothing() -> None:
     assert _doubts(more) == ["no folder uses it"]
 
 
+def test_a_folder_that_can_fill_the_spool() -> None:
+    """One whose own limit is not less than that of all folders is told of, but not where it is the only one."""
+    alone = _with(service__spool_mib=2048)
+    assert _doubts(alone) == []
+    small = alone.folders["invoices"].model_copy(update={"in_flight_mib": 2000})
+    both = alone.model_copy(update={"folders": {**alone.folders, "letters": small}})
+    (doubt,) = _doubts(both)
+    assert "in_flight_mib (4096) is not less than service.spool_mib (2048)" in doubt
+
+
 @pytest.mark.parametrize("pattern", ["unknown", "not found", "request", r"\w+ \w+"])
 def test_a_pattern_that_is_too_wide(pattern: str) -> None:
     """A pattern that other faults' words match is found."""

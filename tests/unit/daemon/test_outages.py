@@ -12,11 +12,13 @@ ten more.
 
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -42,7 +44,7 @@ from sealdrop.model import (
 )
 from sealdrop.signapi.client import StatusAnswer
 from sealdrop.signapi.wire import NewRequest, RequestStatus
-from virtual_time import Sleeper, VirtualTime
+from virtual_time import Sleeper, VirtualCondition, VirtualTime
 
 pytestmark = pytest.mark.timeout(3_600 if "SEALDROP_WAITING" in os.environ else 120)
 
@@ -231,10 +233,12 @@ class SlowService(FakeService):
 class Scene:
     """Many documents, one account's pumps, an outage."""
 
-    def __init__(self, tmp_path: Path, outage: Outage) -> None:
+    def __init__(self, tmp_path: Path, outage: Outage, **account: float) -> None:
         self.service = SlowService(outage)
         self.stage = Stage(tmp_path, service=self.service, ledger=CountingLedger, on_stored=self._stored)
+        self.stage.reload(**account)
         self.world = self.service.world = VirtualTime(self.stage.clock)
+        self.stage.throttle._turns = cast(threading.Condition, VirtualCondition(self.world))
         self.ledger = cast(CountingLedger, self.stage.ledger)
         self.turns = 0
         self.sealed: Counter[DocumentId] = Counter()
@@ -422,6 +426,21 @@ def test_an_outage_of_hours_is_waited_out(tmp_path: Path, bound: Bound) -> None:
         assert report.took_s <= 2 * bound.resumed_s + 600 + WAITING
         assert report.peak <= PUMPS * (1 / CALL_S + 1)
         assert service.most_flying <= PUMPS
+    finally:
+        scene.world.end()
+        scene.ledger.close()
+
+
+def test_a_limit_of_calls_starves_nobody(tmp_path: Path) -> None:
+    """An outage with all pumps at work, and what it leaves behind: never a call too many, and all of it is sealed."""
+    scene = Scene(tmp_path, refused, calls_per_s=1.0)
+    try:
+        report = play(scene)
+        assert scene.failed == []
+        assert set(scene.sealed.values()) == {1}
+        assert all(after[0] - before[0] >= 0.999_999 for before, after in pairwise(scene.service.made))
+        # A call each for what is created and signed together, and some questions for each document.
+        assert report.took_s <= Bound(refused, {}, set()).resumed_s + 10 * WAITING
     finally:
         scene.world.end()
         scene.ledger.close()

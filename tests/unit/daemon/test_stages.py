@@ -3,6 +3,7 @@
 import errno
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,8 @@ class House:
         place.write_bytes(ORIGINAL)
         size_bytes, sha256 = hash_file(place)
         place.unlink()
-        facts = {"size_bytes": size_bytes, "sha256": sha256, "folder": "invoices"}
-        return self.ledger.add(verified(**facts, **changes), Event("x"))
+        facts = {"size_bytes": size_bytes, "sha256": sha256, "folder": "invoices", **changes}
+        return self.ledger.add(verified(**facts), Event("x"))
 
     def deliver(self) -> None:
         """Run the folder's worker once."""
@@ -148,3 +149,23 @@ def test_a_retry_that_is_overtaken_leaves_no_trouble_behind(house: House) -> Non
     house.add(id=DocumentId("20261123-ffffffffffffffff"), state=State.SEALED, due_at=None)
     house.deliver()
     assert outlet._failing == set()
+
+
+def test_two_folders_that_keep_originals_in_one_place_keep_two(house: House) -> None:
+    """Also where the second looks in the instant between the first one's file and its record; and once that is over."""
+    folders = dict.fromkeys(("invoices", "letters"), house.folder)
+    kept_by = {(name, State.DELIVERED): house.stages.outlets["invoices", State.DELIVERED] for name in folders}
+    config = house.stages.config.model_copy(update={"folders": folders})
+    stages = replace(house.stages, config=config, outlets=kept_by)
+    for number, name in enumerate(("invoices", "letters", "letters")):
+        one = house.add(id=DocumentId(f"20261123-{number:016x}"), state=State.DELIVERED, folder=name)
+        house.spool.make(one.id)
+        house.spool.original(one.id).write_bytes(ORIGINAL)
+    claimed = house.ledger.claim(State.DELIVERED, now=house.clock.now(), limit=3, lease_s=LEASE_S).documents
+    outcomes = [(each, stages._keep(each)) for each in claimed[:2]]
+    stages._settle(outcomes)
+    stages.deliver(claimed[2:])
+    kept = {each.kept_name for number in range(3) if (each := house.ledger.get(f"20261123-{number:016x}"))}
+    assert len(kept) == 3
+    assert {path.name for path in (house.folder.processed or Path()).iterdir()} == kept
+    assert stages.being_kept._names == {}

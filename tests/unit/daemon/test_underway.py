@@ -13,12 +13,13 @@ from sealdrop.audit.chain import link
 from sealdrop.config import load
 from sealdrop.daemon import underway
 from sealdrop.daemon.troubles import Troubles
-from sealdrop.daemon.underway import MIB, Load, Turn, UnderWay
+from sealdrop.daemon.underway import MIB, SEAL_BYTES, Load, Turn, UnderWay
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import Document, DocumentId, Event, State
 
+UNSEALED = 1_000 + 1_000 + SEAL_BYTES  # what a document of 1,000 bytes takes, with its sealed PDF to come
 MOVED = Event(EventName.DOCUMENT_SEALED, {})
 
 
@@ -36,11 +37,11 @@ def troubles(ledger: Ledger) -> Troubles:
     return Troubles("host", ledger, FakeClock(), KeptLog())
 
 
-def _turn(place: Path, troubles: Troubles, limits: str) -> tuple[Turn, UnderWay]:
+def _turn(place: Path, troubles: Troubles, limits: str, service: str = "") -> tuple[Turn, UnderWay]:
     """Return the turn of a folder with those limits, and what is under way of it."""
-    (place / "sealdrop.toml").write_text(CONFIG.format(service="", folder=limits))
+    (place / "sealdrop.toml").write_text(CONFIG.format(service=f"inspectors = 1\n{service}", folder=limits))
     counts = UnderWay()
-    return Turn("invoices", load(place / "sealdrop.toml").folders["invoices"], 1, counts, troubles), counts
+    return Turn("invoices", load(place / "sealdrop.toml"), counts, troubles), counts
 
 
 def _document(number: int, size_bytes: int = 1_000, **changes: object) -> Document:
@@ -53,19 +54,29 @@ def _ends(counts: UnderWay, number: int) -> None:
 
 
 def test_documents_and_bytes_are_counted_until_their_end() -> None:
-    """What came back for a document takes room, too; each folder is counted by itself; the end is the end."""
+    """What comes back for a document counts before it is there; each folder counts by itself; the end is the end."""
     counts = UnderWay()
     for number in range(3):
         counts.add(_document(number))
     counts.add(_document(7, folder="letters"))
     sealed = _document(1, state=State.SEALED, sealed_size_bytes=1_500)
     counts.recorded(Step(_document(1, state=State.ARCHIVING), sealed, MOVED))
-    assert counts.of("invoices") == Load(3, 4_500)
-    assert counts.of("letters") == Load(1, 1_000)
+    assert counts.of("invoices") == Load(3, 2 * UNSEALED + 2_500)
+    assert counts.of("letters") == Load(1, UNSEALED)
+    assert counts.spool_bytes() == 3 * UNSEALED + 2_500
     _ends(counts, 1)
-    assert counts.of("invoices") == Load(2, 2_000)
+    assert counts.of("invoices") == Load(2, 2 * UNSEALED)
     counts.drop(_document(0).id)
     counts.drop(_document(0).id)
+    assert counts.of("invoices") == Load(1, UNSEALED)
+    assert counts.spool_bytes() == 2 * UNSEALED
+
+
+def test_no_sealed_pdf_is_expected_of_what_is_given_back() -> None:
+    """A rejected document takes no more room than its original, as long as that waits for its folder."""
+    counts = UnderWay()
+    counts.add(_document(1))
+    counts.recorded(Step(_document(1), _document(1, state=State.REJECTED), MOVED))
     assert counts.of("invoices") == Load(1, 1_000)
 
 
@@ -78,7 +89,7 @@ def test_what_is_told_late_does_not_bring_back_what_has_ended() -> None:
     assert counts.of("invoices") == Load()
     retried = _document(1, state=State.RETRYING)
     counts.recorded(Step(retried, replace(retried, state=State.SUBMITTING), MOVED))
-    assert counts.of("invoices") == Load(1, 1_000)
+    assert counts.of("invoices") == Load(1, UNSEALED)
 
 
 def test_what_the_last_run_left_counts(ledger: Ledger) -> None:
@@ -89,6 +100,7 @@ def test_what_the_last_run_left_counts(ledger: Ledger) -> None:
     counts = UnderWay()
     counts.load(ledger.under_way())
     assert counts.of("invoices") == Load(2, 2_500)
+    assert counts.spool_bytes() == 2_500
 
 
 def _file(folder: Path) -> Path:
@@ -100,7 +112,7 @@ def _file(folder: Path) -> Path:
 
 def test_what_found_no_room_and_is_gone_keeps_nothing_out(tmp_path: Path, troubles: Troubles) -> None:
     """A file that was too large for what is under way holds up smaller ones only while it is there."""
-    turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 10")
+    turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 20")
     counts.add(_document(1, 6 * MIB))
     assert turn.keeps_out(_file(tmp_path), 20 * MIB)
     assert turn.must_be_waited_for()
@@ -150,17 +162,80 @@ def test_it_is_waited_until_some_may_be_taken_together(
 
 
 def test_bytes_count_and_what_is_too_large_goes_alone(tmp_path: Path, troubles: Troubles) -> None:
-    """What does not fit is passed by nothing smaller; and larger than all may be, it goes when nothing else does."""
-    turn, counts = _turn(tmp_path, troubles, "in_flight_mib = 10")
+    """What does not fit is passed by nothing smaller; and larger than all may be, it goes when nothing else does.
+
+    So a limit that is less than the folder's largest document keeps none of them in inbound for ever.
+    """
+    limits = "in_flight_mib = 20\n[folders.invoices.validation]\nmax_mib = 100"
+    turn, counts = _turn(tmp_path, troubles, limits)
     counts.add(_document(1, 6 * MIB))
-    assert not turn.keeps_out(_file(tmp_path), 4 * MIB)
-    assert turn.keeps_out(_file(tmp_path), 20 * MIB)
-    assert "would take 26 MiB (limit 10 MiB)" in troubles.present()[0].text
+    assert not turn.keeps_out(_file(tmp_path), 3 * MIB)
+    assert turn.keeps_out(_file(tmp_path), 100 * MIB)
+    assert "would take 212 MiB (limit 20 MiB)" in troubles.present()[0].text
     assert turn.keeps_out(_file(tmp_path), 1)
     assert turn.must_be_waited_for()
     _ends(counts, 1)
     assert not turn.must_be_waited_for()
-    assert not turn.keeps_out(_file(tmp_path), 20 * MIB)
+    assert not turn.keeps_out(_file(tmp_path), 100 * MIB)
+
+
+def _two_turns(place: Path, troubles: Troubles) -> tuple[Turn, Turn, UnderWay]:
+    """Return the turns of two folders whose documents may take 40 MiB together, and what is under way."""
+    letters = '[folders.letters]\naccount = "main"\ninbound = "in2"\noutbound = "out"\nrejected = "r"\nfailed = "f"'
+    invoices, counts = _turn(place, troubles, letters, "spool_mib = 40")
+    return invoices, Turn("letters", load(place / "sealdrop.toml"), counts, troubles), counts
+
+
+def test_the_spool_has_a_limit_over_all_folders(tmp_path: Path, troubles: Troubles) -> None:
+    """At it both folders wait, and say so as no trouble; each goes on by itself, and says that when there is room."""
+    invoices, letters, counts = _two_turns(tmp_path, troubles)
+    assert not invoices.must_be_waited_for()
+    assert not letters.must_be_waited_for()
+    counts.add(_document(1, 8 * MIB))
+    counts.add(_document(2, 8 * MIB, folder="letters"))
+    assert not invoices.keeps_out(_file(tmp_path), 3 * MIB)
+    counts.add(_document(3, 3 * MIB))
+    assert invoices.keeps_out(_file(tmp_path), 3 * MIB)
+    assert letters.keeps_out(_file(tmp_path), 3 * MIB)
+    first, second = troubles.present()
+    assert first.is_pressure
+    assert second.is_pressure
+    assert first.text.endswith("the spool would hold 44 MiB of all folders (limit 40 MiB)")
+    assert invoices.must_be_waited_for()
+    _ends(counts, 3)
+    assert not invoices.must_be_waited_for()
+    assert not invoices.keeps_out(_file(tmp_path), 3 * MIB)
+    assert len(troubles.present()) == 2
+    _ends(counts, 1)
+    assert not invoices.must_be_waited_for()
+    assert not letters.must_be_waited_for()
+    assert troubles.present() == ()
+
+
+def test_no_folder_is_kept_out_of_the_spool_by_what_others_leave_there(tmp_path: Path, troubles: Troubles) -> None:
+    """One document of each folder goes whatever its size, though the spool is full of others' that do not get on."""
+    invoices, letters, counts = _two_turns(tmp_path, troubles)
+    for number in range(3):
+        counts.add(_document(number, 10 * MIB))
+    assert not letters.keeps_out(_file(tmp_path), 100 * MIB)
+    counts.add(_document(7, 100 * MIB, folder="letters"))
+    assert letters.keeps_out(_file(tmp_path), 1)
+    assert invoices.keeps_out(_file(tmp_path), 1)
+
+
+def test_two_folders_do_not_take_the_same_room(tmp_path: Path, troubles: Troubles) -> None:
+    """What one folder is copying counts for the other; it counts once when it is copied, and not if it came to none."""
+    invoices, letters, counts = _two_turns(tmp_path, troubles)
+    counts.add(_document(1, 4 * MIB))
+    counts.add(_document(2, 4 * MIB, folder="letters"))
+    assert not invoices.keeps_out(_file(tmp_path), 8 * MIB)
+    assert letters.keeps_out(_file(tmp_path), 8 * MIB)
+    assert not invoices.must_be_waited_for()
+    assert not letters.must_be_waited_for()
+    assert not letters.keeps_out(_file(tmp_path), 8 * MIB)
+    before = counts.spool_bytes()
+    counts.add(_document(3, 8 * MIB, folder="letters"))
+    assert counts.spool_bytes() == before
 
 
 def test_little_is_taken_ahead_of_what_is_examined(
