@@ -140,8 +140,8 @@ class SignApi:
         Args:
             request_id: the service's ID, or None.
             external_id: our ID, or None. With both given, the answer must be about both.
-            content_to: the file that is to hold the sealed PDF: replaced as a whole and flushed, or not at all. To
-                flush its folder is left to the caller.
+            content_to: the new file that is to hold the sealed PDF: whole and flushed, or not there. To flush its
+                folder is left to the caller.
 
         Raises:
             SealdropError: see the class.

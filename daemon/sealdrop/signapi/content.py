@@ -10,16 +10,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
-from sealdrop import durable
 from sealdrop.model import Sha256
 from sealdrop.signapi.wire import NewRequest, document_fields
 
 _PIECE_BYTES = 3 << 16  # a multiple of three, so that the pieces' base64 joins without padding in between
+_GATHERED_BYTES = 1 << 18
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,35 +60,35 @@ class CreateBody:
 
 
 class Incoming:
-    """A sealed PDF that arrives piece by piece, for the file ``path``: replaced as a whole, or not at all.
+    """A sealed PDF that arrives piece by piece, for the new file ``path``, which only we may read.
 
-    Use it as a context manager: what was not kept by its end is removed.
+    Use it as a context manager: what was not kept by its end is removed. Pieces are gathered, so that a document of
+    usual size is hashed and written in one go.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._opened = ExitStack()
-        self._temporary: tuple[BinaryIO, Path] | None = None
+        self._fd: int | None = None
+        self._gathered = bytearray()
         self._digest = hashlib.sha256()
+        self._size_bytes = 0
         self._error: OSError | None = None
+        self._is_kept = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._opened.close()
+        if self._fd is not None:
+            os.close(self._fd)
+            if not self._is_kept:
+                self._path.unlink(missing_ok=True)
 
     def write(self, content: bytes) -> None:
         """Take the next piece. If it cannot be written, `keep` says so: the call itself went well."""
-        if self._error is not None:
-            return
-        try:
-            if self._temporary is None:
-                self._temporary = self._opened.enter_context(durable.temporary_file(self._path.parent, mode=0o600))
-            self._temporary[0].write(content)
-            self._digest.update(content)
-        except OSError as error:
-            self._error = error
+        self._gathered += content
+        if len(self._gathered) >= _GATHERED_BYTES:
+            self._write_out()
 
     def keep(self) -> tuple[int, Sha256]:
         """Have ``path`` hold what was written, flushed; return its size and SHA-256.
@@ -96,17 +96,30 @@ class Incoming:
         The name is durable once its folder is flushed, too. Whoever names it anew first flushes once for both.
 
         Raises:
-            OSError: it could not be written; ``path`` is as it was.
+            OSError: it could not be written.
         """
+        self._write_out()
         if self._error is not None:
             raise self._error
-        if self._temporary is None:
+        if self._fd is None:
             raise ValueError("nothing has arrived")
-        file, temporary = self._temporary
-        size_bytes = file.tell()
-        durable.flush(file)
-        temporary.replace(self._path)
-        return size_bytes, Sha256(self._digest.hexdigest())
+        os.fsync(self._fd)
+        self._is_kept = True
+        return self._size_bytes, Sha256(self._digest.hexdigest())
+
+    def _write_out(self) -> None:
+        if self._gathered and self._error is None:
+            try:
+                if self._fd is None:
+                    self._fd = os.open(self._path, _NEW, 0o600)
+                left = memoryview(self._gathered)
+                while left:
+                    left = left[os.write(self._fd, left) :]
+            except OSError as error:
+                self._error = error
+            self._digest.update(self._gathered)
+            self._size_bytes += len(self._gathered)
+        self._gathered = bytearray()
 
 
 def _prepare(new: NewRequest) -> _Document:

@@ -12,9 +12,10 @@ anything of the request leave, did anything come back?
 """
 
 import queue
+import select
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -25,6 +26,9 @@ from sealdrop.clock import Clock
 from sealdrop.threads import NamedThread
 
 _PIECE_BYTES = 1 << 16
+# How a socket that never blocks says that it would have to. TLS may have to read before it writes, and says so.
+_NOT_YET = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+_EVENTS: Mapping[type[OSError], int] = {ssl.SSLWantReadError: select.POLLIN, ssl.SSLWantWriteError: select.POLLOUT}
 
 
 class Progress:
@@ -35,6 +39,7 @@ class Progress:
         self._clock = clock
         self._deadline = clock.monotonic() + limit_s
         self.connected = False  # a connection was made for this call, not kept from an earlier one
+        self.shown: Mapping[str, Any] | None = None  # the certificate that the server showed on that connection
         self.began_sending = False
         self.answered = False
         # What the operating system or OpenSSL said, in order: httpcore lets a failed write pass, in case an answer was
@@ -55,6 +60,19 @@ class Progress:
         if left_s <= 0:
             raise httpcore.TimeoutException(self.words())
         return left_s if timeout_s is None else min(timeout_s, left_s)
+
+    def ends(self, timeout_s: float | None) -> float:
+        """Return when the next operation must have ended, on the clock that `until_s` reads.
+
+        Raises:
+            httpcore.TimeoutException: nothing is left.
+        """
+        left_s = self.left_s(timeout_s)
+        return self._clock.monotonic() + left_s
+
+    def until_s(self, moment: float) -> float:
+        """Return the seconds until then, 0 if it has passed."""
+        return max(moment - self._clock.monotonic(), 0.0)
 
     def words(self) -> str:
         """Return what to say of a call that its deadline ended."""
@@ -109,52 +127,102 @@ class DeadlineBackend(httpcore.NetworkBackend):
 
 
 class _DeadlineStream(httpcore.NetworkStream):
-    """A connection, plain or TLS, whose every operation is held to the deadline of the call that makes it."""
+    """A connection, plain or TLS, whose every operation is held to the deadline of the call that makes it.
+
+    The socket never blocks: what there is is taken, and only for what is not there yet is there a wait, of bounded
+    length. So one read takes as many TLS records (of at most 16 KiB) as have come, and what reads them has them at
+    once; and no operation needs the system to be told of its timeout.
+    """
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
+        self._socket: socket.socket = inner.get_extra_info("socket")
+        self._socket.settimeout(0.0)
+        self._awaited = select.POLLIN
+        self._failure: OSError | None = None  # what came after the last bytes that were read
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
+        progress = _progress.get()
         try:
-            left_s = _progress.get().left_s(timeout)
+            left_s = progress.left_s(timeout)
         except httpcore.TimeoutException:
             self._inner.close()
             raise
-        with _noting_failures():
-            return _DeadlineStream(self._inner.start_tls(ssl_context, server_hostname, left_s))
+        try:
+            secured = self._inner.start_tls(ssl_context, server_hostname, left_s)
+        except httpcore.NetworkError as error:
+            if error.__cause__ is not None:
+                progress.failures.append(error.__cause__)
+            raise
+        progress.shown = secured.get_extra_info("ssl_object").getpeercert()
+        return _DeadlineStream(secured)
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         progress = _progress.get()
-        with _noting_failures():
-            data = self._inner.read(max_bytes, progress.left_s(timeout))
+        ends = progress.ends(timeout)
+        try:
+            while (data := self._take(max_bytes)) is None:
+                if not self._waited(progress, ends):
+                    raise httpcore.ReadTimeout("The read operation timed out")
+        except OSError as error:
+            progress.failures.append(error)
+            raise httpcore.ReadError(error) from error
         progress.answered = progress.answered or bool(data)
         return data
 
+    def _take(self, max_bytes: int) -> bytes | None:
+        """Return what has come, and nothing at the end; None if nothing has come yet."""
+        if self._failure is not None:
+            raise self._failure
+        pieces, left_bytes = list[bytes](), max_bytes
+        try:
+            while left_bytes and (piece := self._socket.recv(left_bytes)):
+                pieces.append(piece)
+                left_bytes -= len(piece)
+        except _NOT_YET as error:
+            if not pieces:
+                self._awaited = _EVENTS.get(type(error), select.POLLIN)
+                return None
+        except OSError as error:
+            if not pieces:
+                raise
+            self._failure = error  # what came before it may be a whole answer
+        return b"".join(pieces)
+
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         progress = _progress.get()
+        view = memoryview(buffer)
         for start in range(0, len(buffer), _PIECE_BYTES):
-            left_s = progress.left_s(timeout)
+            ends = progress.ends(timeout)
             progress.began_sending = True
-            with _noting_failures():
-                self._inner.write(buffer[start : start + _PIECE_BYTES], left_s)
+            try:
+                self._send(view[start : start + _PIECE_BYTES], progress, ends)
+            except OSError as error:
+                progress.failures.append(error)
+                raise httpcore.WriteError(error) from error
+
+    def _send(self, piece: memoryview, progress: Progress, ends: float) -> None:
+        while piece:
+            try:
+                piece = piece[self._socket.send(piece) :]
+            except _NOT_YET as error:
+                self._awaited = _EVENTS.get(type(error), select.POLLOUT)
+                if not self._waited(progress, ends):
+                    raise httpcore.WriteTimeout("The write operation timed out") from None
+
+    def _waited(self, progress: Progress, ends: float) -> bool:
+        """Wait for what is awaited; return whether that came before the operation ``ends``."""
+        poller = select.poll()
+        poller.register(self._socket, self._awaited)
+        return bool(poller.poll(progress.until_s(ends) * 1000))
 
     def close(self) -> None:
         self._inner.close()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
         return self._inner.get_extra_info(info)
-
-
-@contextmanager
-def _noting_failures() -> Iterator[None]:
-    try:
-        yield
-    except httpcore.NetworkError as error:
-        if error.__cause__ is not None:
-            _progress.get().failures.append(error.__cause__)
-        raise
 
 
 def _addresses(host: str, port: int, timeout_s: float) -> list[str]:

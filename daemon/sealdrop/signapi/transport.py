@@ -126,7 +126,7 @@ class Transport:
         with call_within(self._call_timeout_s, self._clock) as progress:
             try:
                 response = self._client.send(request, stream=True)
-                self._note_server(response)
+                self._note_server(progress)
                 try:
                     arrival = self._read(call, response, content_to)
                 finally:
@@ -135,13 +135,10 @@ class Transport:
                 raise _broken_off(call, progress, error) from error
         return self._judge(call, response, arrival)
 
-    def _note_server(self, response: httpx.Response) -> None:
-        """Take note of how long the certificate is valid that the service showed on this connection."""
-        stream = response.extensions.get("network_stream")
-        tls_side = stream.get_extra_info("ssl_object") if stream is not None else None
-        ends = (tls_side.getpeercert() or {}).get("notAfter") if tls_side is not None else None
-        if ends is not None:
-            self.server_valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(ends), UTC)
+    def _note_server(self, progress: Progress) -> None:
+        """Take note of how long the certificate is valid that the service showed, if it was a new connection."""
+        if progress.shown is not None:
+            self.server_valid_until = datetime.fromtimestamp(ssl.cert_time_to_seconds(progress.shown["notAfter"]), UTC)
 
     def _read(self, call: policy.Call, response: httpx.Response, content_to: Callable[[bytes], None] | None) -> Arrival:
         arrival = Arrival(content_to)

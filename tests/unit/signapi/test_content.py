@@ -50,18 +50,28 @@ def test_a_document_that_grows_is_cut(tmp_path: Path) -> None:
     assert json.loads(b"".join(body))[0]["toSignContent"] == base64.b64encode(b"12345").decode()
 
 
-def test_what_arrives_replaces_as_a_whole(tmp_path: Path) -> None:
-    """The file holds the new content once it is kept, readable to us alone, with nothing beside it."""
+def test_what_arrives_is_kept_as_a_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file holds all pieces once it is kept, whatever was gathered of them, readable to us alone."""
+    path = tmp_path / "sealed.pdf"
+    monkeypatch.setattr(content, "_GATHERED_BYTES", 3)
+    with Incoming(path) as incoming:
+        for piece in (b"wh", b"at c", b"am", b"e"):
+            incoming.write(piece)
+        assert incoming.keep() == (9, hashlib.sha256(b"what came").hexdigest())
+    assert path.read_bytes() == b"what came"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+    """A file of the name that is to be made is left as it is, and the answer is not kept."""
     path = tmp_path / "sealed.pdf"
     path.write_bytes(b"before")
     with Incoming(path) as incoming:
-        incoming.write(b"af")
-        incoming.write(b"ter")
-        assert path.read_bytes() == b"before"
-        assert incoming.keep() == (5, hashlib.sha256(b"after").hexdigest())
-    assert path.read_bytes() == b"after"
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [path]
+        incoming.write(b"after")
+        with pytest.raises(FileExistsError):
+            incoming.keep()
+    assert path.read_bytes() == b"before"
 
 
 def test_what_is_not_kept_leaves_nothing(tmp_path: Path) -> None:

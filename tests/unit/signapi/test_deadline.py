@@ -1,7 +1,13 @@
 """A call ends by its own deadline, whatever the peer does, which would go on for minutes."""
 
+import fcntl
+import random
+import select
 import socket
 import ssl
+import struct
+import sys
+import termios
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +15,14 @@ from pathlib import Path
 import httpcore
 import pytest
 
+from running import until
 from sealdrop.clock import SystemClock
 from sealdrop.config import Seal
 from sealdrop.errors import OutcomeUnknown, Retryable
 from sealdrop.model import ExternalId, RequestId
 from sealdrop.signapi.client import SignApi
 from sealdrop.signapi.deadline import DeadlineBackend, call_within
+from sealdrop.signapi.tls import client_context
 from sealdrop.signapi.wire import NewRequest
 from signapi_peer import Peer, Pki, running
 
@@ -238,3 +246,90 @@ def test_nothing_is_written_after_the_deadline() -> None:
             with pytest.raises(httpcore.TimeoutException):
                 stream.start_tls(ssl.create_default_context(), "localhost")
             assert stream.get_extra_info("socket").fileno() == -1
+
+
+def secured(pki: Pki, peer: Peer) -> httpcore.NetworkStream:
+    """Return a connection to the peer, as a call has one."""
+    context = client_context(pki.account(peer.port), now=SystemClock().now())
+    return DeadlineBackend().connect_tcp("127.0.0.1", peer.port).start_tls(context, "localhost")
+
+
+def waiting_bytes(stream: httpcore.NetworkStream) -> int:
+    """Return how much has come, as it came over the network."""
+    found = fcntl.ioctl(stream.get_extra_info("socket").fileno(), termios.FIONREAD, bytes(4))
+    return int.from_bytes(found, sys.byteorder)
+
+
+def test_one_read_takes_all_records_that_have_come(pki: Pki) -> None:
+    """Four TLS records that are there make one read, and no more than was asked for."""
+    content = bytes(range(256)) * 256
+
+    def speak(connection: socket.socket, peer: Peer) -> None:
+        with pki.server_context().wrap_socket(connection, server_side=True) as side:
+            side.sendall(content)
+            peer.stopping.wait(SERVER_S)
+
+    with running(pki.server_context(), raw=speak) as peer, call_within(SERVER_S, SystemClock()):
+        stream = secured(pki, peer)
+        until(lambda: waiting_bytes(stream) > len(content))
+        assert stream.read(40_000) == content[:40_000]
+        assert stream.read(1 << 16) == content[40_000:]
+        stream.close()
+
+
+def test_what_came_before_a_break_is_read(pki: Pki) -> None:
+    """An answer that is followed by a reset arrives; then the break is told, and noted as what it was."""
+
+    def answer_and_reset(connection: socket.socket, _: Peer) -> None:
+        connection.recv(1)
+        connection.sendall(b"the answer")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with (
+        running(pki.server_context(), raw=answer_and_reset) as peer,
+        call_within(SERVER_S, SystemClock()) as progress,
+    ):
+        stream = DeadlineBackend().connect_tcp("127.0.0.1", peer.port)
+        stream.write(b"?")
+        broken = select.poll()
+        broken.register(stream.get_extra_info("socket"), select.POLLHUP)
+        assert broken.poll(SERVER_S * 1000)
+        assert stream.read(1 << 16) == b"the answer"
+        with pytest.raises(httpcore.ReadError):
+            stream.read(1 << 16)
+        assert isinstance(progress.failures[-1], ConnectionResetError)
+        stream.close()
+
+
+def test_a_request_that_is_read_bit_by_bit_arrives(pki: Pki) -> None:
+    """What the network does not take at once is sent as it takes it, whole and in order."""
+    content = random.Random(1).randbytes(3 << 20)
+    took = bytearray()
+
+    def sip(connection: socket.socket, _: Peer) -> None:
+        with pki.server_context().wrap_socket(connection, server_side=True) as side:
+            while len(took) < len(content) and (piece := side.recv(5000)):
+                took.extend(piece)
+            side.sendall(b"done")
+
+    with running(pki.server_context(), raw=sip, receive_buffer=4096) as peer, call_within(SERVER_S, SystemClock()):
+        stream = secured(pki, peer)
+        stream.write(content)
+        assert stream.read(1 << 16) == b"done"
+        assert took == content
+        stream.close()
+
+
+def test_a_single_read_has_its_own_limit(pki: Pki) -> None:
+    """Where nothing comes, a read ends by its own timeout, long before the call's deadline, and says so."""
+    with (
+        running(pki.server_context(), raw=lambda _, peer: peer.stopping.wait(SERVER_S) and None) as peer,
+        call_within(SERVER_S, SystemClock()) as progress,
+    ):
+        stream = DeadlineBackend().connect_tcp("127.0.0.1", peer.port)
+        with pytest.raises(httpcore.ReadTimeout, match="The read operation timed out"):
+            stream.read(1, timeout=STEP_S)
+        with pytest.raises(httpcore.WriteTimeout, match="The write operation timed out"):
+            stream.write(bytes(64 << 20), timeout=STEP_S)
+        assert not progress.is_over()
+        stream.close()
