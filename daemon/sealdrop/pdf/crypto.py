@@ -48,7 +48,7 @@ class RememberingValidator(DefaultSignatureValidator):
             InvalidSignature: it is not. pyHanko may raise anything else, which means the same.
         """
         by, how = public_key_info.dump(), signature_algorithm.dump() + repr(context).encode()
-        key = _digest(signature, signed_data, by, how)
+        key = digest_of(signature, signed_data, by, how)
         if key in self._right:
             return
         super().validate_signature(signature, signed_data, public_key_info, signature_algorithm, context)
@@ -77,7 +77,7 @@ def _is_strong(mechanism: bytes, digest: bytes, key: bytes) -> bool:
     )
 
 
-def _digest(*parts: bytes) -> bytes:
+def digest_of(*parts: bytes) -> bytes:
     """Return a digest of all parts, each with its length, so that none can pass for a part of its neighbour."""
     digest = hashlib.sha256()
     for part in parts:

@@ -15,9 +15,10 @@ Why not pyHanko's own procedure for LTA (ETSI EN 319 102-1, 5.6.3): it reads the
 lists younger than the last timestamp, which no PDF can hold, and it takes 50 ms. The judgements on each signature,
 token, path and list are pyHanko's; its functions for a whole signature or token would verify it anew for each list.
 
-Only what depends on bytes alone is kept between documents: certificates, lists and responses as they were parsed, and
-which signatures on them were right (see `crypto`). Whether a chain holds is judged each time: it depends on the moment,
-which is another one for each document. That takes pyHanko 0.4 ms, half of it for a revocation list.
+What is kept between documents depends on bytes alone: certificates, lists and responses as they were parsed, which
+signatures on them were right (see `crypto`), and which chains hold, from when until when (see `moments`). A chain is
+the same only with the same certificates, the same store to the last byte, the same anchors and the same question. So
+nothing is judged twice where authorities publish lists, and all of it where each document brings responses of its own.
 
 How far up that evidence has to reach, the trust anchors say. A sealing service embeds it up to what it trusts itself,
 which by the European trusted lists is the authority that issued the seal, not the root above it.
@@ -29,7 +30,7 @@ which by the European trusted lists is the authority that issued the seal, not t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import cast
 
 from asn1crypto import cms, crl, ocsp, x509
@@ -63,8 +64,9 @@ from pyhanko_certvalidator.revinfo.archival import CRLContainer, OCSPContainer
 import sealdrop.pdf.names  # noqa: F401 - path building compares names
 from sealdrop.model import SealLevel, Timestamp
 from sealdrop.pdf.certificate import parse
-from sealdrop.pdf.crypto import ALGORITHMS, RememberingValidator, is_strong
+from sealdrop.pdf.crypto import ALGORITHMS, RememberingValidator, digest_of, is_strong
 from sealdrop.pdf.jobs import shortened
+from sealdrop.pdf.moments import Favourable, Moment, Span
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, entry, kind_of
 from sealdrop.pdf.signatures import Signer, check_integrity, signer_of, token_info
 
@@ -89,6 +91,7 @@ _IF_THERE = CertRevTrustPolicy(
 
 
 _SIGNATURES = RememberingValidator()
+_CHAINS = Favourable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Evidence:
     timestamps: tuple[Timestamp, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # not slotted: its digest is kept with it
 class _Store:
     """The certificates and revocation data of a document security store (ETSI EN 319 142-1, 5.4.2), in DER."""
 
@@ -121,6 +124,11 @@ class _Store:
     def shows_revocation(self) -> bool:
         """Whether there is any revocation data at all."""
         return bool(self.crls or self.ocsps)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What only an equal store has."""
+        return digest_of(*(digest_of(*kind) for kind in (self.certificates, self.crls, self.ocsps)))
 
 
 def weigh(
@@ -270,6 +278,7 @@ class _Judge:
     def __init__(self, anchors: Sequence[x509.Certificate], store: _Store) -> None:
         self.store = store
         self._anchored = bool(anchors)
+        self._anchors_digest = digest_of(*(anchor.sha256 for anchor in anchors))
         self._trust = SimpleTrustManager.build(trust_roots=[TrustAnchor(_Anchor(anchor)) for anchor in anchors])
 
     def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
@@ -294,13 +303,22 @@ class _Judge:
         self, made: _Made, moment: datetime, store: _Store, revocation: CertRevTrustPolicy
     ) -> str | None:
         """Return why nobody vouches for who made the signature, by the evidence in ``store`` at ``moment``, or None."""
-        context, certificate = self._context(moment, store, revocation), made.signer.certificate
+        certificate, others = made.signer.certificate, made.signer.others
         if not is_strong(extract_signer_info(made.signed_data), certificate):
             return str(AdESIndeterminate.CRYPTO_CONSTRAINTS_FAILURE.standard_name)
-        context.certificate_registry.register_multiple(made.signer.others)
+        given = digest_of(self._anchors_digest, store.digest, *(each.sha256 for each in (certificate, *others)))
+        judgement = given, made.usage is _STAMP_USAGE, revocation is _COMPLETE
+        if _CHAINS.holds(judgement, moment):
+            return None
+        span = Span()
+        context = self._context(Moment(moment, span), store, revocation)
+        context.certificate_registry.register_multiple(others)
         paths = context.path_builder.async_build_paths_lazy(certificate)
         found = await validate_cert_usage(certificate, context, made.usage, paths)
-        return None if found.error_subindic is None else str(found.error_subindic.standard_name)
+        if found.error_subindic is not None:
+            return str(found.error_subindic.standard_name)
+        _CHAINS.remember(judgement, span)
+        return None
 
     async def token(self, token: "_Token | str", moment: datetime, complete: _Store | None = None) -> Timestamp | str:
         """Return the timestamp, or why it cannot be trusted at ``moment``.

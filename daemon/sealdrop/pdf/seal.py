@@ -45,6 +45,7 @@ from sealdrop.model import (
     SealLevel,
     Verification,
 )
+from sealdrop.pdf.additions import is_plain
 from sealdrop.pdf.anchors import load_anchors
 from sealdrop.pdf.appearance import Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
@@ -351,11 +352,18 @@ class _Examination:
         found = f"{later} later revision(s), of validation data and timestamps only"
         try:
             # An empty appearance, and fonts for the form, are filling in to pyHanko; above we saw that nothing shows.
-            if later and changes_since(self._reader, seal) > ModificationLevel.FORM_FILLING:
+            if not self._is_all_plain(seal) and changes_since(self._reader, seal) > ModificationLevel.FORM_FILLING:
                 raise Unsound("a later revision goes further than to fill in the form")
         except AnalysisFailed as error:
             return f"{found}, by their objects alone: pyHanko cannot compare them ({error})"
         return found
+
+    def _is_all_plain(self, seal: EmbeddedPdfSignature) -> bool:
+        """Return whether the seal restricts nothing, and what follows it is so plain that pyHanko need not be asked."""
+        later = range(seal.signed_revision + 1, self._reader.xrefs.total_revisions)
+        if "/Reference" in seal.sig_object or "/Lock" in self._field.field:
+            return not later  # it certifies, or locks fields
+        return all(is_plain(self._reader, seal.signed_revision, revision) for revision in later)
 
     def _check_revisions(self, sealed: int) -> None:
         """Pass if revision ``sealed`` holds a seal, each later one what may follow it, and none changes more."""

@@ -89,9 +89,12 @@ def test_a_certification_that_allows_nothing_is_broken_by_a_seal(tmp_path: Path,
 def test_a_large_document_is_judged_by_its_objects(
     tmp_path: Path, anchor: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A document of very many objects is not handed to pyHanko's analysis, and is judged all the same."""
+    """A document of very many objects is not handed to pyHanko's analysis, and is judged all the same.
+
+    It has a store of validation data before it is sealed: with another one after that, it is no plain case.
+    """
     monkeypatch.setattr(pdf_reader, "MOST_OBJECTS", 20)
-    original = make_pdf(pages=20)
+    original = seal(make_pdf(pages=20), SealLevel.LT, pki=THEIRS, at=SEALED_AT - DAY / 2, field_name="Theirs")
     sealed = seal(original, SealLevel.LTA)
     checks = _checks(tmp_path, anchor, original, sealed, SealLevel.LTA)
     assert not _failed(checks)

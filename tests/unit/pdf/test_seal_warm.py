@@ -1,22 +1,26 @@
 """A process that has judged one seal judges the next as one that has judged none.
 
-What is kept between documents (parsed certificates, lists and responses, compared names, signatures found right) must
-be a function of its bytes alone. So each seal here comes after a good one that shares all with it but what is wrong.
+What is kept between documents (parsed certificates, lists and responses, compared names, signatures found right, chains
+and until when they hold) must be a function of its bytes alone. So each seal here comes after a good one that shares
+all with it but what is wrong.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from asn1crypto import crl
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pyhanko.pdf_utils.reader import PdfFileReader
 
 import seals
 from seal_pdfs import make_pdf
-from seal_pki import DAY, SEALED_AT, Pki, make_pki
+from seal_pki import DAY, SEALED_AT, Pki, make_pki, swap_roles
 from sealdrop.model import CheckName, SealLevel, Verification
 from sealdrop.pdf import certificate, evidence, names
 from sealdrop.pdf.seal import Expectation, verify_seal
@@ -36,6 +40,7 @@ def _forget() -> None:
     names._remembered_same.cache_clear()
     names._remembered_hashable.cache_clear()
     evidence._SIGNATURES._right.clear()
+    evidence._CHAINS.forget()
 
 
 def _with_lists(pki: Pki, *lists: crl.CertificateList) -> bytes:
@@ -74,6 +79,11 @@ NEXT = [
     Next("list-of-another-day", CheckName.TRUSTED_CHAIN, lambda: _with_list_changed(MADE_AT)),
     Next("list-that-had-run-out", CheckName.LEVEL, lambda: _with_lists(make_pki(crl_lifetime_days=0))),
     Next("without-lists", CheckName.LEVEL, lambda: seal(PDF, SealLevel.T)),
+    Next(
+        "by-the-timestamp-authority",
+        CheckName.TRUSTED_CHAIN,
+        lambda: seals.add_evidence(seal(PDF, SealLevel.T, pki=swap_roles(GOOD)), GOOD, GOOD.crls),
+    ),
     Next("by-an-expired-certificate", CheckName.TRUSTED_CHAIN, lambda: _with_lists(make_pki(seal_days=(-9, -1)))),
 ]
 
@@ -117,3 +127,37 @@ def _compare(good: Path, at_first: Expectation, sealed: Path, expected: Expectat
     assert verify_seal(sealed, expected) == cold
     assert verify_seal(good, at_first) == first
     assert verify_seal(sealed, expected) == cold
+
+
+def _limits(pki: Pki) -> list[datetime]:
+    """Return the times that the evidence names, at which a judgement may become another."""
+    certificates = [each.asn1 for each in (pki.root, pki.issuing, pki.seal, pki.tsa)]
+    times = [time for each in certificates for time in (each.not_valid_before, each.not_valid_after)]
+    for each in pki.crls:
+        listed = each["tbs_cert_list"]
+        times += [listed["this_update"].native, listed["next_update"].native]
+        times += [entry["revocation_date"].native for entry in listed["revoked_certificates"] or ()]
+    return sorted(set(times))
+
+
+@given(
+    level=st.sampled_from([SealLevel.B, SealLevel.T]),
+    pki=st.sampled_from([GOOD, REVOKED]),
+    places=st.lists(
+        st.tuples(st.integers(0, 99), st.integers(-2, 2) | st.integers(-(10**7), 10**7)), min_size=2, max_size=4
+    ),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_moments_in_any_order(tmp_path: Path, level: SealLevel, pki: Pki, places: list[tuple[int, int]]) -> None:
+    """A seal is judged at each moment as if it had never been judged at another, be it a second from a limit."""
+    sealed, anchor = tmp_path / "sealed.pdf", tmp_path / "anchor.pem"
+    sealed.write_bytes(seals.add_evidence(seal(PDF, level, pki=pki), pki, pki.crls))
+    anchor.write_bytes(pki.root.pem)
+    limits = _limits(pki)
+    moments = [limits[number % len(limits)] + timedelta(seconds=seconds) for number, seconds in places]
+    expected = [expect(PDF, anchor, level=level, now=moment) for moment in moments]
+    _forget()
+    warm = [verify_seal(sealed, each) for each in (*expected, *expected)]
+    for each, *found in zip(expected, warm[: len(expected)], warm[len(expected) :], strict=True):
+        _forget()
+        assert found == [verify_seal(sealed, each)] * 2
