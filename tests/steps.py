@@ -31,6 +31,8 @@ HIT = "died "  # begins the line of a trace that tells of the step that was met
 
 # Not the places that ask for a step, but how they have it done.
 _MEANS = ("durable.", "spool.", "ledger.", "signapi.", "daemon.recorder.Recorder.")
+# What they call the file that is being made.
+_FINAL = {"durable.put_new": "final", "durable.publish_new": "final", "durable.replace_file": "path"}
 # What differs from run to run, and what stands for it.
 _VARYING = (
     (re.compile(r"[0-9]{8}-[0-9a-f]{16}"), "ID"),
@@ -202,9 +204,13 @@ def _place(frame: FrameType) -> str | None:
 def _aim(frame: FrameType) -> str:
     """Return which file is being made, where a temporary name or a folder does not tell."""
     for name, each in _frames(frame):
-        final = {"durable.publish_new": "final", "durable.replace_file": "path"}.get(name)
-        if final is not None:
-            return f" for {Path(_named(str(each.f_locals[final]))).name}"
+        if name == "durable.names_durable":
+            finals = each.f_locals["paths"]
+        elif name in _FINAL:
+            finals = (each.f_locals[_FINAL[name]],)
+        else:
+            continue
+        return " for " + " ".join(Path(_named(str(final))).name for final in finals)
     return ""
 
 

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path, PurePath
@@ -30,6 +30,7 @@ TEMPORARY_SUFFIX = ".tmp"
 ENDING_MAX_BYTES = 16  # what stands behind a name's last dot and is longer is no file type
 
 _ZEROS = bytes(CHUNK_BYTES)
+_NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # What link() answers on file systems that have no hard links (FAT, some network shares).
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -101,6 +102,17 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
+def names_durable(paths: Iterable[Path]) -> dict[Path, OSError]:
+    """Make these names durable, one flush for each folder; return why, for the folders where that failed."""
+    failed = {}
+    for folder in {path.parent: None for path in paths}:
+        try:
+            fsync_folder(folder)
+        except OSError as error:
+            failed[folder] = error
+    return failed
+
+
 def make_folder(folder: Path, *, mode: int = 0o777) -> None:
     """Create ``folder`` and its missing parents, each durable in its parent; also if it was there before.
 
@@ -138,29 +150,30 @@ def make_subfolder(root: Path, relative: PurePath) -> Path:
         else:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                _share(fd, parent, mode=stat.S_IMODE(parent.stat().st_mode) & 0o7770)
+                above = parent.stat()
+                _share(fd, above, mode=stat.S_IMODE(above.st_mode) & 0o7770)
             finally:
                 os.close(fd)
         fsync_folder(parent)  # also of one that was there: whoever made it may have been cut off before this
     return folder
 
 
-def _share(fd: int, folder: Path, *, mode: int) -> None:
+def _share(fd: int, folder: os.stat_result, *, mode: int) -> None:
     """Give an open file or folder the group of ``folder``, and ``mode``.
 
     Where the group cannot be given, nothing is granted to the one that it has: that may be anybody's. Where the file
     system has neither groups nor modes, nothing happens. What is right already is not asked for: our own unit forbids
     to give files away and to set the set-group-ID bit, and both come from a parent that has that bit by themselves.
     """
-    group = folder.stat().st_gid
-    if os.fstat(fd).st_gid != group:
+    status = os.fstat(fd)
+    if status.st_gid != folder.st_gid:
         try:
-            os.fchown(fd, -1, group)
+            os.fchown(fd, -1, folder.st_gid)
         except OSError:
             mode &= 0o700
     # systemd's RestrictSUIDSGID= refuses a mode with the set-group-ID bit, even to leave it as it is.
     for wanted in (mode, mode & 0o777):
-        if stat.S_IMODE(os.fstat(fd).st_mode) == wanted:
+        if stat.S_IMODE(status.st_mode) == wanted:
             return
         try:
             os.fchmod(fd, wanted)
@@ -177,9 +190,13 @@ def temporary_file(folder: Path, *, mode: int, tag: str = "") -> Iterator[tuple[
     should use a tag at a time: of two, the first cannot publish what it has written.
     """
     path = folder / temporary_name(tag or secrets.token_hex(8))
-    if tag:
+    try:
+        fd = os.open(path, _NEW_FILE_FLAGS, mode)
+    except FileExistsError:
+        if not tag:
+            raise
         path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+        fd = os.open(path, _NEW_FILE_FLAGS, mode)
     try:
         with os.fdopen(fd, "wb") as file:
             yield file, path
@@ -236,12 +253,12 @@ def replace_file(path: Path, content: bytes, *, mode: int = 0o600) -> None:
 
 
 def publish(file: BinaryIO, temporary: Path, final: Path) -> None:
-    """Give the flushed ``file``, whose name is ``temporary``, the name ``final`` in the same folder.
+    """Give the flushed ``file``, whose name is ``temporary``, the name ``final`` in the same folder as well.
 
     Never overwrites. It is this very file that gets the name, and no other that may have been given the temporary one
-    meanwhile. The caller fsyncs the folder. Where the file system has no hard links, an empty file holds the name for
-    an instant before the content replaces it; then another writer of the same temporary name is noticed only if it
-    came before that.
+    meanwhile. The caller removes the temporary name, and fsyncs the folder. Where the file system has no hard links,
+    an empty file holds the name for an instant before the content replaces it; then another writer of the same
+    temporary name is noticed only if it came before that.
 
     Raises:
         FileExistsError: the name is taken; nothing was changed.
@@ -255,10 +272,8 @@ def publish(file: BinaryIO, temporary: Path, final: Path) -> None:
         _check_own(file, temporary)
         if error.errno not in _NO_LINKS:
             raise
-        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+        os.close(os.open(final, _NEW_FILE_FLAGS, 0o600))
         temporary.replace(final)
-    else:
-        temporary.unlink(missing_ok=True)
 
 
 def _check_own(file: BinaryIO, temporary: Path) -> None:
@@ -285,6 +300,17 @@ def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 
         FileExistsError: the name is taken; nothing was changed.
         Retryable: the file to copy no longer has the digest ``sha256``; nothing was published.
     """
+    put_new(content, final, tag=tag, sha256=sha256)
+    fsync_folder(final.parent)
+
+
+def put_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None = None) -> None:
+    """As `publish_new`, but that it is left to the caller to fsync the folder, who may have put several there.
+
+    Raises:
+        FileExistsError: the name is taken; nothing was changed.
+        Retryable: the file to copy no longer has the digest ``sha256``; nothing was published.
+    """
     with temporary_file(final.parent, mode=0o600, tag=tag) as (file, temporary):
         if isinstance(content, bytes):
             file.write(content)
@@ -293,7 +319,7 @@ def publish_new(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 
                 _, copied = copy_hashed(Named(source, content), file)
             if sha256 not in (None, copied):
                 raise Retryable(f"{content} is not what it was, so it is not published: its SHA-256 is {copied}")
-        _share(file.fileno(), final.parent, mode=final.parent.stat().st_mode & 0o060 | 0o600)
+        folder = final.parent.stat()
+        _share(file.fileno(), folder, mode=folder.st_mode & 0o060 | 0o600)
         flush(file)
         publish(file, temporary, final)
-    fsync_folder(final.parent)

@@ -243,8 +243,8 @@ def test_folders_are_made_with_their_parents(tmp_path: Path) -> None:
 
 def test_publishing_takes_the_temporary_name_away(tmp_path: Path) -> None:
     """After publishing the file has its final name only."""
-    with (tmp_path / "t").open("wb") as file:
-        publish(file, tmp_path / "t", tmp_path / "f")
+    with temporary_file(tmp_path, mode=0o600) as (file, temporary):
+        publish(file, temporary, tmp_path / "f")
     assert [path.name for path in tmp_path.iterdir()] == ["f"]
     assert (tmp_path / "f").stat().st_nlink == 1
 

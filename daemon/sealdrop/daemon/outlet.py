@@ -6,7 +6,7 @@ and all go on by themselves when it can be written to again.
 
 import os
 import threading
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -90,27 +90,52 @@ class Outlet:
             OSError: the document's copies in the state directory cannot be read.
             Exception: whatever else ``function`` raises.
         """
+        (outcome,) = self.write_together([document], lambda: [function()])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def write_together(
+        self, documents: Sequence[DocumentId], function: Callable[[], Sequence[T | Exception]]
+    ) -> list[T | Exception]:
+        """Return what ``function`` returns, which writes several documents: for each what `write` returns or raises.
+
+        What it raises itself is true of each of them.
+        """
         if self._closed_until > self._clock.monotonic():
-            raise Unwritable(f"{self._path} cannot be written to", tried=False)
+            return [Unwritable(f"{self._path} cannot be written to", tried=False) for _ in documents]
+        outcomes: Sequence[T | Exception]
         try:
             with waiting(str(self._path), None, self._tell), self._lock:
                 self._check()
-                result = function()
-        except OSError as error:
-            if error.filename is not None and Path(os.fsdecode(error.filename)).is_relative_to(self._state_dir):
-                raise
-            self._failures += 1
-            pause_s = min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
-            self._closed_until = self._clock.monotonic() + pause_s
+                outcomes = function()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told of a document
+            untried = Unwritable(f"{self._path} cannot be written to", tried=False)
+            outcomes = [error if document == documents[0] else untried for document in documents]
+        return [self._judged(document, outcome) for document, outcome in zip(documents, outcomes, strict=True)]
+
+    def _judged(self, document: DocumentId, outcome: T | Exception) -> T | Exception:
+        """Take note of what an outcome says of the folder; return it, in our words if it says that it is unwritable."""
+        if isinstance(outcome, OSError):
+            if outcome.filename is not None and Path(os.fsdecode(outcome.filename)).is_relative_to(self._state_dir):
+                return outcome
+            now = self._clock.monotonic()
+            if self._closed_until <= now:  # of several that were tried together, one is enough
+                self._failures += 1
+                self._closed_until = now + min(FIRST_PAUSE_S * 2 ** min(self._failures, 10), LONGEST_PAUSE_S)
             if len(self._failing) < MAX_FAILING:
                 self._failing.add(document)
-            self._tell(error.strerror or str(error))
-            raise Unwritable(f"{self._path} cannot be written to: {error.strerror or error}", tried=True) from error
-        self._failures = 0
-        self._closed_until = 0.0
-        self._failing.discard(document)
-        self._well()
-        return result
+            what = outcome.strerror or str(outcome)
+            self._tell(what)
+            unwritable = Unwritable(f"{self._path} cannot be written to: {what}", tried=True)
+            unwritable.__cause__ = outcome
+            return unwritable
+        if not isinstance(outcome, Exception):
+            self._failures = 0
+            self._closed_until = 0.0
+            self._failing.discard(document)
+            self._well()
+        return outcome
 
     def tidy(self, function: Callable[[], T]) -> T:
         """Return what ``function`` returns, which looks for what was written or removes it, while nothing is written.

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from sealdrop.model import (
     CheckOutcome,
     CompanionKind,
     Document,
+    DocumentId,
     Finding,
     Inspection,
     Reason,
@@ -43,7 +45,7 @@ from sealdrop.model import (
 )
 from sealdrop.pdf.jail import JailedError, JailLimitExceeded
 from sealdrop.pipeline.companions import fault_of, missing_of
-from sealdrop.pipeline.deliver import clear_failed, deliver, fetch_back, give_back, keep
+from sealdrop.pipeline.deliver import Sealed, clear_failed, deliver, fetch_back, give_back, go_together, keep
 from sealdrop.pipeline.validate import given_up, validate
 from sealdrop.pipeline.verify import verify
 from sealdrop.spool import Spool
@@ -91,32 +93,57 @@ class LocalStages:
 
         One worker does all of this for a folder: a document's copies are never fetched while they are being cleared.
         """
-        self._each(documents, self._deliver)
+        for together in go_together([each for each in documents if each.state is State.VERIFIED]):
+            self._publish(together)
+        self._each([each for each in documents if each.state is not State.VERIFIED], self._write_back)
+
+    def _publish(self, documents: Sequence[Document]) -> None:
+        """Publish ``verified`` documents of one folder together, and record that at once."""
+        in_time = [document for document in documents if self._has_time(document)]
+        outcomes: dict[DocumentId, str | Exception] = {}
+        if in_time:
+            outlet = self.outlets[in_time[0].folder, State.VERIFIED]
+            written = outlet.write_together([each.id for each in in_time], lambda: self._deliver_all(in_time))
+            outcomes = {document.id: outcome for document, outcome in zip(in_time, written, strict=True)}
+        self._settle(
+            [
+                (document, self._attempted(document, partial(self._delivered, document, outcomes[document.id])))
+                if document.id in outcomes
+                else (document, self.recorder.later(document, 0.0))
+                for document in documents
+            ]
+        )
 
     def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
         """Run ``stage`` on one document after the other: trouble with one is its own."""
         hand = Hand(self._settle, self.clock)
         for document in documents:
             hand.begin(document, looks_at_copies=self._looks_at_copies(document))
-            if document.due_at is None or self.clock.now() + LONGEST > document.due_at:
-                # The lease could end under our hands: somebody takes it up anew.
-                hand.take(document, self.recorder.later(document, 0.0))
-                continue
-            try:
-                step = stage(document)
-            except Fatal:
-                raise
-            except Unwritable as error:
-                # Its folder's fault, not its own; the outlet sees to it that few are tried while that lasts.
-                delay_s = UNWRITABLE.delay_s(document.attempts + 1, self.rng) if error.tried else 0.0
-                step = self.recorder.later(document, delay_s, error if error.tried else None)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
-                delay_s = TRY_AGAIN.delay_s(document.attempts + 1, self.rng)
-                step = self.recorder.later(document, delay_s, error)
+            if self._has_time(document):
+                step = self._attempted(document, partial(stage, document))
+            else:
+                step = self.recorder.later(document, 0.0)
             hand.take(document, step)
             if document.state not in UNSEEN:
                 hand.empty()
         hand.empty()
+
+    def _has_time(self, document: Document) -> bool:
+        """Whether its lease cannot end under our hands, so that somebody takes it up anew."""
+        return document.due_at is not None and self.clock.now() + LONGEST <= document.due_at
+
+    def _attempted(self, document: Document, stage: Callable[[], Step]) -> Step:
+        """Return the step that ``stage`` returns, or another try later if it fails."""
+        try:
+            return stage()
+        except Fatal:
+            raise
+        except Unwritable as error:
+            # Its folder's fault, not its own; the outlet sees to it that few are tried while that lasts.
+            delay_s = UNWRITABLE.delay_s(document.attempts + 1, self.rng) if error.tried else 0.0
+            return self.recorder.later(document, delay_s, error if error.tried else None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the document must not be lost or block others
+            return self.recorder.later(document, TRY_AGAIN.delay_s(document.attempts + 1, self.rng), error)
 
     def _looks_at_copies(self, document: Document) -> bool:
         """Whether what becomes of a document now depends on what is on record of others of its content."""
@@ -293,7 +320,47 @@ class LocalStages:
         elif check.outcome is CheckOutcome.PASSED:
             self.troubles.over(subject, EventName.SEAL_IN_PLACE, **named)
 
-    def _deliver(self, document: Document) -> Step:
+    def _deliver_all(self, documents: Sequence[Document]) -> list[str | Exception]:
+        """Publish sealed PDFs and receipts; see `pipeline.deliver.deliver`."""
+        folder, zone = self.config.folders[documents[0].folder], self.config.service.zone()
+        return deliver(
+            [
+                Sealed(
+                    document,
+                    self.spool.sealed(document.id, document.sealed_sha256),
+                    partial(folder.outbound_name.name, document, zone),
+                )
+                for document in documents
+            ],
+            folder.outbound,
+        )
+
+    def _delivered(self, document: Document, outcome: str | Exception) -> Step:
+        """Return the step of a document that was published under a name.
+
+        Raises:
+            Exception: ``outcome``, if it was not.
+        """
+        if isinstance(outcome, Exception):
+            raise outcome
+        folder = self.config.folders[document.folder]
+        if document.retries:
+            # It is published, and only that counts: what cannot be cleared away there is untidy, and no reason to
+            # keep the document from being on record as delivered.
+            with suppress(OSError):
+                clear_failed(document, self.spool.sealed(document.id, document.sealed_sha256), folder.failed)
+        fields: dict[str, JsonValue] = {
+            "folder": document.folder,
+            "name": document.name,
+            "published_name": outcome,
+            "archive_ids": [archived.identifier for archived in document.remote.archive_ids],
+        }
+        event = EventName.DOCUMENT_DELIVERED
+        if folder.processed is not None:  # until its original is kept, its copy stays
+            return self.recorder.move(document, State.DELIVERED, event, fields, published_name=outcome)
+        return self.recorder.finish(document, State.DELIVERED, event, fields, published_name=outcome)
+
+    def _write_back(self, document: Document) -> Step:
         if document.state is State.RETRYING:
             return self._fetch_back(document)
         if document.state is State.DELIVERED:
@@ -302,20 +369,6 @@ class LocalStages:
         original, sealed = self.spool.original(document.id), self.spool.sealed(document.id, document.sealed_sha256)
         fields: dict[str, JsonValue] = {"folder": document.folder, "name": document.name}
         outlet = self.outlets[document.folder, document.state]
-        if document.state is State.VERIFIED:
-            wanted = folder.outbound_name.name(document, self.config.service.zone())
-            name = outlet.write(document.id, lambda: deliver(document, sealed, folder.outbound, wanted))
-            if document.retries:
-                # It is published, and only that counts: what cannot be cleared away there is untidy, and no reason to
-                # keep the document from being on record as delivered.
-                with suppress(OSError):
-                    clear_failed(document, sealed, folder.failed)
-            archive_ids: list[JsonValue] = [archived.identifier for archived in document.remote.archive_ids]
-            fields |= {"published_name": name, "archive_ids": archive_ids}
-            event = EventName.DOCUMENT_DELIVERED
-            if folder.processed is not None:  # until its original is kept, its copy stays
-                return self.recorder.move(document, State.DELIVERED, event, fields, published_name=name)
-            return self.recorder.finish(document, State.DELIVERED, event, fields, published_name=name)
         target = folder.rejected if document.state is State.REJECTED else folder.failed
         name = outlet.write(
             document.id, lambda: give_back(document, original, sealed, target, self.spool.companions(document.id))

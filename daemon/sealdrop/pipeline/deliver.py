@@ -11,13 +11,17 @@ So a crash between the receipt and the ledger's row can at worst publish the sam
 took both files away in between.
 
 What is copied out of the spool is compared with the digest that was verified before it gets its name.
+
+Documents that are published together go in step: all their PDFs are given their names, and each folder is flushed once;
+then all their receipts, and each folder is flushed again. For each of them it is as if it had been alone.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
@@ -28,8 +32,9 @@ from sealdrop.durable import (
     fsync_folder,
     hash_file,
     make_subfolder,
+    names_durable,
     naming,
-    publish_new,
+    put_new,
     tagged_name,
     temporary_file,
     temporary_name,
@@ -50,6 +55,7 @@ from sealdrop.wording import reason_text
 
 NAME_MAX_BYTES = 255  # of a file name, on the file systems that matter (limits.h, NAME_MAX)
 SEALED_SUFFIX = ".sealed.pdf"
+TOGETHER_BYTES = 16 << 20  # of sealed PDFs that are published together: the first is not to wait long for the last
 COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 
 # What a file system answers when this name, and perhaps only this one, cannot be given.
@@ -76,22 +82,66 @@ class _Taken(Exception):
     """A name that the document cannot be given: something else has it, or it cannot be given to any file."""
 
 
-def deliver(document: Document, sealed: Path, outbound: Path, wanted: str | None = None) -> str:
-    """Publish the verified PDF ``sealed`` and its receipt; return the name below ``outbound`` that it was given.
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A verified document, its sealed PDF, and what tells the name that it is to be given.
 
-    Without a ``wanted`` name it keeps the one that it was dropped under. After a crash the same one must be wanted:
-    under another, what was published before is not found.
-
-    Raises:
-        Retryable: every name that could be given is taken, or the PDF is not the one that was verified.
-        OSError: the folder cannot be written to; what stands there is at most the PDF without its receipt.
-        Fatal: the document's name leads out of the folder.
+    Without that it keeps the one that it was dropped under. After a crash the same one must be wanted: under another,
+    what was published before is not found.
     """
 
-    def pieces(name: str) -> Sequence[Piece]:
-        return Piece("", sealed, document.sealed_sha256), _receipt(document, name)
+    document: Document
+    content: Path
+    wanted: Callable[[], str | None] = lambda: None
 
-    return _publish(document, outbound, names_for(document, RECEIPT_SUFFIX, wanted), pieces)
+
+def go_together(documents: Sequence[Document]) -> Iterator[Sequence[Document]]:
+    """Yield verified documents in their order, as many at a time as may be published together.
+
+    Of two that want the same name, the later one finds it taken. That a receipt will have it is not to be seen yet, so
+    whatever may be called like one goes alone; so does a duplicate, whose PDF is the earlier one's, byte for byte.
+    """
+    together: list[Document] = []
+    size_bytes = 0
+    for document in documents:
+        goes_along = document.duplicate_of is None and document.name.lower().endswith(".pdf")
+        size_bytes += document.sealed_size_bytes or 0
+        if together and (size_bytes > TOGETHER_BYTES or not goes_along):
+            yield together
+            together, size_bytes = [], document.sealed_size_bytes or 0
+        together.append(document)
+        if not goes_along:
+            yield together
+            together, size_bytes = [], 0
+    if together:
+        yield together
+
+
+# The publishing of one document, which ends with the name that it was given. It stands still whenever what it has put
+# somewhere, which it yields, must be durable before it goes on.
+_Publishing = Generator[Path, None, str]
+
+
+def deliver(sealed: Sequence[Sealed], outbound: Path) -> list[str | Exception]:
+    """Publish verified PDFs and their receipts; return the names below ``outbound`` that they were given, in order.
+
+    Where one was not published, there is instead what would have been raised:
+
+    - Retryable: every name that could be given is taken, or the PDF is not the one that was verified.
+    - OSError: the folder cannot be written to; what stands there is at most the PDF without its receipt.
+    - Fatal: the document's name leads out of the folder.
+    """
+    return _in_step([_delivering(each, outbound) for each in sealed])
+
+
+def _delivering(sealed: Sealed, outbound: Path) -> _Publishing:
+    document = sealed.document
+
+    def pieces(name: str) -> Sequence[Piece]:
+        return Piece("", sealed.content, document.sealed_sha256), _receipt(document, name)
+
+    names = names_for(document, RECEIPT_SUFFIX, sealed.wanted())
+    return (yield from _publishing(document, outbound, names, pieces))
 
 
 def keep(
@@ -244,20 +294,59 @@ def _published(document: Document) -> PurePosixPath:
 
 
 def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: Callable[[str], Sequence[Piece]]) -> str:
-    free = []
+    (outcome,) = _in_step([_publishing(document, root, names, pieces_for)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _in_step(publishing: Sequence[_Publishing]) -> list[str | Exception]:
+    """Publish several documents, in step: each goes on once the folders have been flushed for all that stand still.
+
+    Returns the names that they were given, or what was raised.
+    """
+    outcomes: dict[int, str | Exception] = {}
+    going: dict[int, Callable[[], Path]] = {number: each.__next__ for number, each in enumerate(publishing)}
+    while going:
+        put: dict[int, Path] = {}
+        for number, go_on in going.items():
+            try:
+                put[number] = go_on()
+            except StopIteration as end:
+                outcomes[number] = end.value
+            except Exception as error:  # noqa: BLE001 - it is returned, and no reason to leave the others half done
+                outcomes[number] = error
+        failed = names_durable(put.values())
+        going = {
+            number: partial(publishing[number].throw, failed[path.parent])
+            if path.parent in failed
+            else publishing[number].__next__
+            for number, path in put.items()
+        }
+    return [outcomes[number] for number in range(len(publishing))]
+
+
+def _publishing(
+    document: Document, root: Path, names: Iterable[str], pieces_for: Callable[[str], Sequence[Piece]]
+) -> _Publishing:
+    free: list[tuple[str, Sequence[Piece]]] = []
     for name in names:
         pieces = pieces_for(name)
         try:
-            missing = _missing(document, root, PurePosixPath(name), pieces)
+            stands = not _missing(document, root, PurePosixPath(name), pieces[:1])
+            if stands:  # its PDF: a crash came between
+                _missing(document, root, PurePosixPath(name), pieces)
+                free = [(name, pieces)]
+                break
         except _Taken:
             continue
-        if pieces[0] not in missing:  # its PDF stands there: a crash came between
-            free = [(name, missing)]
-            break
-        free.append((name, missing))
-    for name, missing in free:
+        free.append((name, pieces))
+    for name, pieces in free:
         try:
-            _write(document, root, PurePosixPath(name), missing)
+            missing = _missing(document, root, PurePosixPath(name), pieces)
+            yield from _write(document, root, PurePosixPath(name), missing)
+        except _Taken:
+            continue
         except OSError as error:
             if not _is_the_names(error, PurePosixPath(name)):
                 raise
@@ -266,12 +355,14 @@ def _publish(document: Document, root: Path, names: Iterable[str], pieces_for: C
     raise Retryable(f"every name for {document.name!r} is taken in {root}")
 
 
-def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequence[Piece]) -> None:
+def _write(document: Document, root: Path, name: PurePosixPath, missing: Sequence[Piece]) -> Iterator[Path]:
     folder = make_subfolder(root, name.parent)
     # All that is to be said is ready before anything is published: of what cannot be told, nothing is.
     contents = [piece.content if isinstance(piece.content, Path) else piece.content() for piece in missing]
     for piece, content in zip(missing, contents, strict=True):
-        publish_new(content, folder / (name.name + piece.suffix), tag=document.id, sha256=piece.sha256)
+        final = folder / (name.name + piece.suffix)
+        put_new(content, final, tag=document.id, sha256=piece.sha256)
+        yield final
     if not missing:
         # All stands there already: whoever gave the last of these names may have been cut off before it was durable,
         # and before the temporary one beside it was gone.

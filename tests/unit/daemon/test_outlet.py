@@ -9,7 +9,7 @@ import pytest
 from documents import FakeClock
 from running import KeptLog
 from sealdrop.audit.chain import link
-from sealdrop.daemon.outlet import LONGEST_PAUSE_S, LOOK_S, Outlet, Unwritable
+from sealdrop.daemon.outlet import FIRST_PAUSE_S, LONGEST_PAUSE_S, LOOK_S, Outlet, Unwritable
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import DocumentId
@@ -78,6 +78,25 @@ def test_a_small_one_that_fits_says_nothing_of_a_large_one(place: Place) -> None
     assert place.told() == ["folder invoices outbound"]
     assert place.outlet.write(LARGE, lambda: "b.pdf") == "b.pdf"
     assert place.told() == []
+
+
+def test_several_that_find_a_folder_full_together_count_as_one_try(place: Place) -> None:
+    """Each is told of, and the pause is as long as after one failure; what was written is given back as it is."""
+    full = OSError(errno.ENOSPC, "No space left on device", str(place.path / "a.pdf"))
+    wrong = ValueError("not the folder's")
+    others = [DocumentId(f"20261123-{number:016x}") for number in range(3)]
+    outcomes = place.outlet.write_together([SMALL, *others, LARGE], lambda: ["a.pdf", wrong, full, full, full])
+    assert outcomes[:2] == ["a.pdf", wrong]
+    assert [isinstance(each, Unwritable) and each.tried for each in outcomes[2:]] == [True] * 3
+    assert place.outlet.closed_s() == 2 * FIRST_PAUSE_S
+    assert place.told() == ["folder invoices outbound"]
+
+
+def test_a_folder_that_is_gone_is_tried_with_one_document_of_several(place: Place) -> None:
+    """The others are not tried, so that it is no failure of theirs."""
+    place.path.rmdir()
+    outcomes = place.outlet.write_together([SMALL, LARGE], lambda: pytest.fail("it was made anew"))
+    assert [isinstance(each, Unwritable) and each.tried for each in outcomes] == [True, False]
 
 
 def test_a_document_that_leaves_unwritten_leaves_no_trouble(place: Place) -> None:

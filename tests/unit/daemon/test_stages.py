@@ -20,7 +20,7 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
-from sealdrop.ledger.store import Ledger
+from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import Document, DocumentId, Event, Reason, State
 from sealdrop.spool import Spool
 
@@ -134,7 +134,7 @@ def test_what_cannot_be_cleared_away_keeps_nothing_from_being_delivered(
     house.spool.original(document.id).write_bytes(ORIGINAL)
     content = house.spool.sealed(document.id, document.sealed_sha256)
     content.write_bytes(ORIGINAL)
-    monkeypatch.setattr(module, "deliver", lambda *_: "invoice.pdf")
+    monkeypatch.setattr(module, "deliver", lambda *_: ["invoice.pdf"])
     house.deliver()
     after = house.ledger.get(document.id)
     assert after is not None
@@ -169,3 +169,43 @@ def test_two_folders_that_keep_originals_in_one_place_keep_two(house: House) -> 
     assert len(kept) == 3
     assert {path.name for path in (house.folder.processed or Path()).iterdir()} == kept
     assert stages.being_kept._names == {}
+
+
+def test_what_is_published_together_is_recorded_together(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One transaction for all of a claim, and trouble with one of them is its own: it is tried again, later."""
+    ids = [DocumentId(f"20261123-{number:016x}") for number in range(4)]
+    size_bytes = len(ORIGINAL)
+    sha256 = house.add(id=DocumentId("20261123-ffffffffffffffff"), due_at=None).sha256
+    for number, each in enumerate(ids):
+        house.add(id=each, name=f"{number}.pdf", sealed_size_bytes=size_bytes, sealed_sha256=sha256)
+        house.spool.make(each)
+        house.spool.sealed(each, sha256).write_bytes(b"%PDF-1.7 changed!" if number == 2 else ORIGINAL)
+    recorded: list[int] = []
+    record = house.ledger.record
+
+    def noted(*steps: Step) -> object:
+        recorded.append(len(steps))
+        return record(*steps)
+
+    monkeypatch.setattr(house.ledger, "record", noted)
+    house.deliver()
+    assert recorded == [4]
+    found = [house.ledger.get(each) for each in ids]
+    assert [each.state for each in found if each is not None] == [State.DELIVERED] * 2 + [
+        State.VERIFIED,
+        State.DELIVERED,
+    ]
+    assert found[2] is not None
+    assert found[2].attempts == 1
+    assert len(list(house.folder.outbound.iterdir())) == 6
+
+
+def test_a_document_whose_lease_is_about_to_end_is_not_published(house: House) -> None:
+    """Somebody may be about to claim it: it falls due at once instead, and what else was claimed is published."""
+    late = house.add(id=DocumentId("20261123-0000000000000001"))
+    (claimed,) = house.ledger.claim(State.VERIFIED, now=house.clock.now(), limit=1, lease_s=10.0).documents
+    house.stages.deliver([claimed])
+    after = house.ledger.get(late.id)
+    assert after is not None
+    assert (after.state, after.lease, after.due_at) == (State.VERIFIED, None, house.clock.now())
+    assert list(house.folder.outbound.iterdir()) == []

@@ -23,7 +23,7 @@ from sealdrop.errors import Fatal
 from sealdrop.events import EventName
 from sealdrop.model import DocumentId, FileIdentity, Reason, State
 from sealdrop.pipeline import notice
-from sealdrop.pipeline.deliver import NAME_MAX_BYTES, SEALED_SUFFIX, deliver, give_back, names_for
+from sealdrop.pipeline.deliver import NAME_MAX_BYTES, SEALED_SUFFIX, Sealed, deliver, give_back, go_together, names_for
 from sealdrop.pipeline.intake import NotTaken, Removal, Taken, remove_original, take
 from sealdrop.pipeline.watch import is_ignored, list_files
 from sealdrop.receipt import REASON_SUFFIX, REASON_TEXT_SUFFIX, RECEIPT_SUFFIX, Receipt
@@ -203,7 +203,8 @@ def test_any_file_is_taken_and_comes_back(name: bytes, folder: bytes, failed: bo
             suffixes = ["", SEALED_SUFFIX, REASON_TEXT_SUFFIX, REASON_SUFFIX]
         else:
             sealed = verified(**facts, sealed_sha256=taken.sha256, sealed_size_bytes=taken.size_bytes)
-            published = deliver(sealed, copy, outbound)
+            (published,) = deliver([Sealed(sealed, copy)], outbound)
+            assert isinstance(published, str)
             suffixes = ["", RECEIPT_SUFFIX]
             receipt = Receipt.model_validate_json((outbound / (published + RECEIPT_SUFFIX)).read_bytes())
             assert (receipt.original.name, receipt.sealed.name) == (taken.name, published)
@@ -222,11 +223,14 @@ def test_any_file_is_taken_and_comes_back(name: bytes, folder: bytes, failed: bo
     st.booleans(),
 )
 @example(["a.pdf.receipt.json", "a.pdf", "a.pdf", "a-00000001.pdf"], False)
+@example(["a.pdf", "a.pdf", "a.pdf.receipt.json", "a.pdf.receipt.json", "a-00000002.pdf"], False)
 @example(["a.pdf.reason.json", "a.pdf.sealed.pdf", "a.pdf"], True)
 def test_documents_never_take_each_others_names(names: list[str], failed: bool) -> None:
     """However names and companions collide, each document and each companion stands there whole, under its own name."""
     with places() as (_, outbound, spool):
-        published = []
+        published: list[str | Exception] = []
+        copies: dict[DocumentId, Path] = {}
+        verified_ones = []
         for number, name in enumerate(names, 1):
             copy = spool / str(number)
             copy.write_bytes(b"%%PDF-1.7 %d" % number)
@@ -236,10 +240,14 @@ def test_documents_never_take_each_others_names(names: list[str], failed: bool) 
                 facts |= {"state": State.FAILED, "reason": Reason.SEAL_UNTRUSTED, "reason_detail": "x"}
                 published.append(give_back(document(**facts), copy, spool / "none", outbound))
             else:
-                sealed = verified(**facts, sealed_sha256=sha256, sealed_size_bytes=size_bytes)
-                published.append(deliver(sealed, copy, outbound))
+                verified_ones.append(verified(**facts, sealed_sha256=sha256, sealed_size_bytes=size_bytes))
+                copies[_id(number)] = copy
+        for together in go_together(verified_ones):
+            published += deliver([Sealed(each, copies[each.id]) for each in together], outbound)
         assert len(set(published)) == len(names)
+        assert len([each for each in outbound.rglob("*") if each.is_file()]) == len(names) * (3 if failed else 2)
         for number, name in enumerate(published, 1):
+            assert isinstance(name, str)
             assert (outbound / name).read_bytes() == b"%%PDF-1.7 %d" % number
             companion = outbound / (name + (REASON_SUFFIX if failed else RECEIPT_SUFFIX))
             assert json.loads(companion.read_text())["document"] == _id(number)

@@ -13,9 +13,9 @@ import pytest
 import documents
 from sealdrop import durable
 from sealdrop.errors import Fatal, Retryable
-from sealdrop.model import Companion, CompanionKind, Document, FileIdentity, Reason, Sha256, State
+from sealdrop.model import Companion, CompanionKind, Document, DocumentId, Earlier, FileIdentity, Reason, Sha256, State
 from sealdrop.pipeline import deliver as module
-from sealdrop.pipeline.deliver import NAME_MAX_BYTES, clear_failed, deliver, fetch_back, give_back, names_for
+from sealdrop.pipeline.deliver import NAME_MAX_BYTES, Sealed, clear_failed, fetch_back, give_back, names_for
 from sealdrop.receipt import REASON_SUFFIX, RECEIPT_SUFFIX
 
 ORIGINAL = b"%PDF-1.7"
@@ -36,6 +36,14 @@ def verified(**changes: object) -> Document:
     facts = {"size_bytes": len(ORIGINAL), "sha256": _digest(ORIGINAL)}
     sealed_facts = {"sealed_size_bytes": len(SEALED), "sealed_sha256": _digest(SEALED)}
     return documents.verified(**{**facts, **sealed_facts, **changes})
+
+
+def deliver(document: Document, sealed: Path, outbound: Path) -> str:
+    """Deliver a single document; raise what is told of it."""
+    (outcome,) = module.deliver([Sealed(document, sealed)], outbound)
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
 @pytest.fixture
@@ -130,16 +138,134 @@ def test_a_crash_at_any_step_is_continued_and_not_doubled(
     assert left == {"invoice.pdf", "invoice.pdf.receipt.json"}
 
 
+SEVERAL = [
+    verified(id=DocumentId(f"20261123-{number:016x}"), name=name)
+    for number, name in enumerate(["a.pdf", "b.pdf", "sub/c.pdf", "a.pdf"], 1)
+]
+
+
+@pytest.mark.parametrize("crash_before", range(13))
+def test_a_crash_while_several_are_published_doubles_none_of_them(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, crash_before: int
+) -> None:
+    """Cut off before each link and each folder flush: no receipt without its PDF, and all are there once in the end."""
+    steps, crashed, unlink = 0, False, Path.unlink
+
+    def counting(function: Callable[..., object]) -> Callable[..., object]:
+        def step(*arguments: object, **options: object) -> object:
+            nonlocal steps, crashed
+            if steps == crash_before:
+                crashed = True
+                raise KeyboardInterrupt
+            steps += 1
+            return function(*arguments, **options)
+
+        return step
+
+    def unlink_unless_dead(path: Path, *, missing_ok: bool = False) -> None:
+        if not crashed:
+            unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as crashing:
+        crashing.setattr(durable, "publish", counting(durable.publish))
+        crashing.setattr(durable, "fsync_folder", counting(durable.fsync_folder))
+        crashing.setattr(Path, "unlink", unlink_unless_dead)
+        with pytest.raises(KeyboardInterrupt):
+            module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
+    names = {path.relative_to(outbound) for path in outbound.rglob("*.pdf*")}
+    assert all(path.with_name(path.name.removesuffix(RECEIPT_SUFFIX)) in names for path in names)
+    given = module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
+    assert len(set(given)) == len(SEVERAL)
+    expected = {outbound / f"{name}{suffix}" for name in given for suffix in ("", RECEIPT_SUFFIX)}
+    assert {path for path in outbound.rglob("*") if path.is_file()} == expected
+    for each, name in zip(SEVERAL, given, strict=True):
+        receipt = json.loads((outbound / f"{name}{RECEIPT_SUFFIX}").read_text())
+        assert (receipt["document"], receipt["sealed"]["name"]) == (each.id, name)
+
+
+def test_several_have_their_folder_flushed_once_for_pdfs_and_once_for_receipts(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every PDF has its name, durably, before any receipt has; then these are made durable, before anything is said."""
+    told: list[str] = []
+
+    def noted(function: Callable[..., object], name: Callable[..., str]) -> Callable[..., object]:
+        def step(*arguments: object) -> object:
+            told.append(name(*arguments))
+            return function(*arguments)
+
+        return step
+
+    monkeypatch.setattr(durable, "publish", noted(durable.publish, lambda _file, _temporary, final: final.name))
+    monkeypatch.setattr(durable, "fsync_folder", noted(durable.fsync_folder, lambda folder: f"flush {folder.name}"))
+    module.deliver([Sealed(each, sealed) for each in SEVERAL[:2]], outbound)
+    assert told == ["a.pdf", "b.pdf", "flush out", f"a.pdf{RECEIPT_SUFFIX}", f"b.pdf{RECEIPT_SUFFIX}", "flush out"]
+
+
+def test_one_that_cannot_be_published_keeps_no_other(sealed: Path, outbound: Path) -> None:
+    """What is told of each document is its own: one was changed in the spool, one has a name that leads elsewhere."""
+    changed = verified(id=DocumentId("20261123-00000000000000aa"), sealed_sha256=_digest(b"else"))
+    leaving = verified(id=DocumentId("20261123-00000000000000bb"), name="../x.pdf")
+    one, two, three, four = module.deliver(
+        [Sealed(each, sealed) for each in (SEVERAL[0], changed, leaving, SEVERAL[1])], outbound
+    )
+    assert (one, four) == ("a.pdf", "b.pdf")
+    assert isinstance(two, Retryable)
+    assert isinstance(three, Fatal)
+    assert sorted(path.name for path in outbound.iterdir()) == [
+        "a.pdf",
+        "a.pdf.receipt.json",
+        "b.pdf",
+        "b.pdf.receipt.json",
+    ]
+
+
+def test_a_folder_that_cannot_be_flushed_is_told_of_its_own_documents(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No receipt is published where a PDF's name may not be durable; other folders' documents are."""
+    flush = durable.fsync_folder
+
+    def fail(folder: Path) -> None:
+        if folder == outbound / "sub" and any(folder.iterdir()):
+            raise OSError(errno.EIO, "Input/output error")
+        flush(folder)
+
+    monkeypatch.setattr(durable, "fsync_folder", fail)
+    one, other = module.deliver([Sealed(SEVERAL[2], sealed), Sealed(SEVERAL[1], sealed)], outbound)
+    assert isinstance(one, OSError)
+    assert other == "b.pdf"
+    assert [path.name for path in (outbound / "sub").iterdir()] == ["c.pdf"]
+
+
+def test_what_may_be_in_anothers_way_goes_alone() -> None:
+    """A name like a receipt's, a duplicate, and what would be too much at a time."""
+    duplicate = replace(SEVERAL[1], duplicate_of=Earlier(SEVERAL[0].id, documents.NOW))
+    receipt = replace(SEVERAL[1], name="a.pdf.receipt.json")
+    large = replace(SEVERAL[1], sealed_size_bytes=module.TOGETHER_BYTES)
+    plain = SEVERAL[0]
+    assert list(module.go_together([plain, plain, duplicate, plain, receipt, plain, large, large, plain])) == [
+        [plain, plain],
+        [duplicate],
+        [plain],
+        [receipt],
+        [plain],
+        [large],
+        [large],
+        [plain],
+    ]
+
+
 def test_the_receipt_is_written_last(sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sees the receipt finds the PDF."""
     written: list[str] = []
-    publish_new = durable.publish_new
+    put_new = durable.put_new
 
     def noted(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None) -> None:
-        publish_new(content, final, tag=tag, sha256=sha256)
+        put_new(content, final, tag=tag, sha256=sha256)
         written.append(final.name)
 
-    monkeypatch.setattr(module, "publish_new", noted)
+    monkeypatch.setattr(module, "put_new", noted)
     deliver(verified(), sealed, outbound)
     failed = verified(state=State.FAILED, reason=Reason.SEAL_LEVEL, reason_detail="x", sha256=_digest(SEALED))
     give_back(failed, sealed, sealed, outbound / "..")
@@ -218,15 +344,15 @@ def test_a_name_that_became_free_does_not_double_a_document(
 ) -> None:
     """What was begun under the short ID is finished there, even if the better name can be had by now."""
     (outbound / "invoice.pdf").write_bytes(b"theirs")
-    publish_new = durable.publish_new
+    put_new = durable.put_new
 
     def crash(content: Path | bytes, final: Path, *, tag: str, sha256: Sha256 | None) -> None:
         if isinstance(content, bytes):
             raise KeyboardInterrupt
-        publish_new(content, final, tag=tag, sha256=sha256)
+        put_new(content, final, tag=tag, sha256=sha256)
 
     with monkeypatch.context() as crashing:
-        crashing.setattr(module, "publish_new", crash)
+        crashing.setattr(module, "put_new", crash)
         with pytest.raises(KeyboardInterrupt):
             deliver(verified(), sealed, outbound)
     (outbound / "invoice.pdf").unlink()
