@@ -631,6 +631,10 @@ def moment_after(head: AuditHead, at: datetime) -> datetime:
     return moment + timedelta(microseconds=1) if moment == end_of_day(moment) else moment
 
 
-def new_document_id(now: datetime) -> DocumentId:
-    """Return an identifier that nobody can guess and that sorts by day."""
-    return DocumentId(f"{now:%Y%m%d}-{secrets.token_hex(8)}")
+def new_document_id(now: datetime, near: DocumentId | None = None) -> DocumentId:
+    """Return an identifier that nobody can guess and that sorts by day.
+
+    It has the last two digits of ``near``, if that is given: then both stand in one folder of the spool.
+    """
+    last = secrets.token_hex(1) if near is None else near[-2:]
+    return DocumentId(f"{now:%Y%m%d}-{secrets.token_hex(7)}{last}")

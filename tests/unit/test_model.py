@@ -50,6 +50,9 @@ def test_identifiers_sort_by_day_and_are_never_the_same() -> None:
     made = {new_document_id(NOW) for _ in range(1_000)}
     assert len(made) == 1_000
     assert all(identifier.startswith("20261123-") for identifier in made)
+    near = {new_document_id(NOW, near=document().id) for _ in range(1_000)}
+    assert len(near) == 1_000
+    assert {identifier[-2:] for identifier in near} == {document().id[-2:]}
 
 
 def test_the_short_id_is_eight_digits_of_the_id() -> None:

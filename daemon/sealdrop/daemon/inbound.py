@@ -107,6 +107,7 @@ class InboundWorker:
         self._room = room
         self._under_way = under_way
         self._may_take = CHUNK  # files in this round, whoever finds them
+        self._newest: DocumentId | None = None  # of those that are to be put on record together
         self._turn = Turn(name, config, under_way, troubles)
         self._without_room: set[Path] = set()
         self._mount = Mount(self._folder.inbound, mounts)
@@ -214,7 +215,7 @@ class InboundWorker:
         hinted = {self._hinted.pop() for _ in range(min(number, len(self._hinted)))}
         self._take_complete(hinted, hinted)
         self._take_complete(self._sightings.due(self._clock.monotonic(), number), set())
-        if self._listing is not None and self._sightings.room > 0:
+        if self._listing is not None and self._sightings.room > 0 and self._may_take > 0:
             self._go_on_sweeping(self._listing)
         self.waiting_since = self._sightings.oldest()
         self._reached()
@@ -258,7 +259,7 @@ class InboundWorker:
         self._listing = list_files(self._folder.inbound, subfolders=subfolders, left_out=self._leave_out)
 
     def _go_on_sweeping(self, listing: Iterator[Path]) -> None:
-        size = min(CHUNK, self._sightings.room)
+        size = min(CHUNK, self._sightings.room, self._may_take)
         part = list(islice(listing, size))
         self._take_complete(part, set())
         if len(part) == size or self._stopping.is_set():
@@ -485,7 +486,8 @@ class InboundWorker:
             raise OSError(errno.ENOSPC, why)
 
     def _take(self, path: Path, seen: FileIdentity, beside: Beside) -> Document | None:
-        document_id = new_document_id(self._clock.now())
+        # What is put on record together stands together in the spool: fewer folders have to be flushed.
+        document_id = self._newest = new_document_id(self._clock.now(), near=self._newest)
         copy = self._spool.original(document_id)
         taken: intake.Taken | intake.NotTaken | intake.Unsettled = intake.Unsettled(str(path))
         document = None
@@ -537,6 +539,7 @@ class InboundWorker:
 
     def _commit(self, batch: Sequence[Document]) -> None:
         """Put the documents on record, and only then remove their originals."""
+        self._newest = None
         if not batch:
             return
         try:

@@ -36,14 +36,30 @@ def folder_below(root: Path, relative: PurePath) -> Iterator[int]:
         os.close(fd)
 
 
+@contextmanager
+def reached(root: Path, relative: PurePath) -> Iterator[tuple[Path | str, int | None]]:
+    """Yield what to call ``relative`` below ``root`` by, and the descriptor of the folder that this is said in, if any.
+
+    What lies right below the root has no folder on its way, and its whole path is as good as a descriptor.
+
+    Raises:
+        OSError: as `folder_below`.
+    """
+    if len(relative.parts) == 1 and relative.name != "..":
+        yield root / relative, None
+        return
+    with folder_below(root, relative.parent) as folder:
+        yield relative.name, folder
+
+
 def status_below(root: Path, relative: PurePath) -> os.stat_result:
     """Return what lstat says of ``relative`` below ``root``.
 
     Raises:
         OSError: it is gone, or cannot be reached without following a link.
     """
-    with folder_below(root, relative.parent) as folder:
-        return os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+    with reached(root, relative) as (name, folder):
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
 
 def open_file(name: str | Path, *, folder: int | None = None) -> int:

@@ -35,7 +35,7 @@ from sealdrop.durable import (
     temporary_name,
 )
 from sealdrop.model import CompanionKind, DocumentId, FileIdentity, Reason, Sha256
-from sealdrop.pipeline.below import folder_below, open_file
+from sealdrop.pipeline.below import folder_below, open_file, reached
 from sealdrop.pipeline.writers import Writer, writer_of
 
 NAME_MAX_BYTES = 255
@@ -100,12 +100,11 @@ def take(
     name = "/".join(relative.parts)
     partial = copy.with_suffix(".part")  # only what is whole has the name of a copy
     try:
-        with folder_below(inbound, relative.parent) as folder:
-            status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
-            unfit = unfit_for(name, status)
+        with reached(inbound, relative) as (place, folder):
+            unfit = unfit_for(name, os.stat(place, dir_fd=folder, follow_symlinks=False))
             if unfit is not None:
                 return unfit
-            source = open_file(relative.name, folder=folder)
+            source = open_file(place, folder=folder)
     except (FileNotFoundError, NotADirectoryError, BlockingIOError):
         return Unsettled(name)  # also if a link to a folder has taken the place of a folder on the way
     except PermissionError:

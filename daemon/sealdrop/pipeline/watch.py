@@ -33,7 +33,7 @@ from pathlib import Path, PurePath
 
 from sealdrop.durable import is_temporary
 from sealdrop.model import FileIdentity
-from sealdrop.pipeline.below import folder_below, open_file
+from sealdrop.pipeline.below import folder_below, open_file, reached
 from sealdrop.pipeline.writers import Writer, file_system, writer_of
 
 IGNORED = ("~$*", "*.part", "*.tmp", "*.filepart", "*.crdownload", "*.swp")
@@ -240,33 +240,39 @@ class Sightings:
         Raises:
             OSError: the file cannot be read, or not without following a link.
         """
-        relative = path.relative_to(self._inbound)
-        with folder_below(self._inbound, relative.parent) as folder:
-            status = os.stat(relative.name, dir_fd=folder, follow_symlinks=False)
+        with reached(self._inbound, path.relative_to(self._inbound)) as (name, folder):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            identity = FileIdentity.of(status)
             if not stat.S_ISREG(status.st_mode):
-                return FileIdentity.of(status)  # nothing to wait for: intake says why it is not taken
-            try:
-                look = look_at(relative.name, folder=folder)
-            except BlockingIOError:
-                self.wait(path, now=now)
-                return None
-        known = self._seen.get(path) or Sighting(look.identity, now, now, hinted=False, look_again=now)
-        if known.identity != look.identity:
-            known = Sighting(look.identity, known.first, now, hinted=False, look_again=now)
-        hinted = known.hinted or hinted
-        still_s = max(now - known.since, self._unchanged_s(look, at))
-        verdict = judge(look, still_s=still_s, hinted=hinted, settle_s=self._settle_s, incomplete_s=self._incomplete_s)
-        if verdict is Verdict.TAKE:
-            return look.identity
-        self._keep(path, replace(known, hinted=hinted, look_again=self._look_again(now, known.since)), now)
+                return identity  # nothing to wait for: intake says why it is not taken
+            known = self._known(path, identity, now, hinted=hinted)
+            still_s = max(now - known.since, self._unchanged_s(identity.device, status.st_ctime, at))
+            if known.hinted or still_s >= self._settle_s:  # before that, whatever is in it has to wait
+                try:
+                    look = look_at(name, folder=folder)
+                except BlockingIOError:
+                    self.wait(path, now=now)
+                    return None
+                known = self._known(path, look.identity, now, hinted=hinted)
+                still_s = max(now - known.since, self._unchanged_s(look.identity.device, look.changed_at, at))
+                times = {"settle_s": self._settle_s, "incomplete_s": self._incomplete_s}
+                if judge(look, still_s=still_s, hinted=known.hinted, **times) is Verdict.TAKE:
+                    return look.identity
+        self._keep(path, replace(known, look_again=self._look_again(now, known.since)), now)
         return None
 
-    def _unchanged_s(self, look: Look, at: float) -> float:
-        """Return for how long the file has not changed, by its file system's account; 0 if that says nothing."""
-        device = look.identity.device
+    def _known(self, path: Path, identity: FileIdentity, now: float, *, hinted: bool) -> Sighting:
+        """Return what is known of a file that looks like this now."""
+        known = self._seen.get(path) or Sighting(identity, now, now, hinted=False, look_again=now)
+        if known.identity != identity:
+            known = Sighting(identity, known.first, now, hinted=False, look_again=now)
+        return replace(known, hinted=True) if hinted and not known.hinted else known
+
+    def _unchanged_s(self, device: int, changed_at: float, at: float) -> float:
+        """Return for how long a file has not changed, by its file system's account; 0 if that says nothing."""
         if device not in self._own_clock:
             self._own_clock[device] = file_system(device) in OWN_CLOCK
-        return at - look.changed_at if self._own_clock[device] else 0.0
+        return at - changed_at if self._own_clock[device] else 0.0
 
     def wait(
         self, path: Path, *, now: float, delay_s: float | None = None, complete: FileIdentity | None = None

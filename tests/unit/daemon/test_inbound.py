@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,7 +16,8 @@ from disks import leased
 from intakes import Intake, intake
 from running import until
 from sealdrop.daemon import inbound as module
-from sealdrop.daemon.underway import Turn
+from sealdrop.daemon.inbound import BATCH, InboundWorker
+from sealdrop.daemon.underway import RECEIVED_EACH, Turn
 from sealdrop.durable import copy_hashed
 from sealdrop.errors import Retryable
 from sealdrop.model import CompanionKind, Document, FileIdentity, Reason, Sha256
@@ -68,7 +70,8 @@ def _spooled(running: Intake) -> int:
 def test_a_backlog_is_taken_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many files that were there before, the first are taken before the last are seen, and each is seen twice.
 
-    Once when it is found, once when it has settled: no number of files that wait makes a file be looked at more often.
+    Once when it is found, which opens nothing, once when it has settled: no number of files that wait makes a file be
+    looked at more often.
     """
     number, most, looks, seen_at_first = 300, [0], Counter[str](), list[int]()
     monkeypatch.setattr(module, "CHUNK", 8)
@@ -94,6 +97,67 @@ def test_a_backlog_is_taken_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest
     assert sum(looks.values()) <= 2.2 * number
     assert seen_at_first[0] < number / 2
     assert most[0] <= 40
+
+
+def _seen_to_settle(running: Intake) -> None:
+    """Have the worker, which is not started, see all that lies there, and wait until it has stood still for long."""
+    running.worker.sweep()
+    running.worker._round()
+    seen = time.monotonic()
+    until(lambda: time.monotonic() - seen > running.config.folders["invoices"].settle_s)
+    running.worker.sweep()
+
+
+def test_a_sweep_takes_no_more_than_is_soon_examined(tmp_path: Path) -> None:
+    """What a round takes is bounded, whoever finds the files: also when it sweeps and finds them complete."""
+    number = RECEIVED_EACH + 10
+    with intake(tmp_path, folder=QUICK, service="inspectors = 1") as running:
+        for each in range(number):
+            (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+        _seen_to_settle(running)
+        running.worker._round()
+        assert len(running.taken) == RECEIVED_EACH
+        running.worker.start()
+        until(lambda: len(running.taken) == number)
+
+
+def test_what_has_lain_there_for_long_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog costs each file one look, however long it takes: the sweep goes no further than may be taken."""
+    number, considered = RECEIVED_EACH * 3, Counter[Path]()
+    monkeypatch.setattr(watch, "file_system", lambda _: "ext4")
+    consider = InboundWorker._consider
+
+    def counting(worker: InboundWorker, path: Path, batch: Sequence[Document], *, hinted: bool) -> Document | None:
+        considered[path] += 1
+        return consider(worker, path, batch, hinted=hinted)
+
+    monkeypatch.setattr(InboundWorker, "_consider", counting)
+    with intake(tmp_path, folder=QUICK, service="inspectors = 1") as running:
+        for each in range(number):
+            (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+        dropped = time.time()
+        until(lambda: time.time() - dropped > running.config.folders["invoices"].settle_s)
+        _started(running)
+        until(lambda: len(running.taken) == number)
+    assert set(considered.values()) == {1}
+
+
+def test_what_is_taken_over_together_shares_a_folder_of_the_spool(tmp_path: Path) -> None:
+    """So that one flush is enough for all of it; the next ones stand anywhere."""
+    with intake(tmp_path, folder=QUICK) as running:
+        for each in range(2 * BATCH):
+            (running.inbound / f"{each}.pdf").write_bytes(_pdf(each))
+        _seen_to_settle(running)
+        while len(running.taken) < 2 * BATCH:
+            running.worker._round()
+        above = [running.spool.folder(document.id).parent for document in running.taken]
+        assert [len(set(above[:BATCH])), len(set(above[BATCH:]))] == [1, 1]
+        for number in range(4):  # one time in 256 each is where the last one was
+            (running.inbound / "lone.pdf").write_bytes(_pdf(1_000 + number))
+            _seen_to_settle(running)
+            running.worker._round()
+            above.append(running.spool.folder(running.taken[-1].id).parent)
+        assert len(set(above[2 * BATCH :])) > 1
 
 
 def test_a_file_that_is_dropped_during_a_long_sweep_does_not_wait_for_its_end(
