@@ -18,6 +18,7 @@ from sealdrop.model import Sha256
 from sealdrop.signapi.wire import NewRequest, document_fields
 
 _PIECE_BYTES = 3 << 16  # a multiple of three, so that the pieces' base64 joins without padding in between
+_LONGEST_PIECE_BYTES = 5 << 16  # in base64, with what goes before it
 _GATHERED_BYTES = 1 << 18
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -50,13 +51,18 @@ class CreateBody:
         )
 
     def __iter__(self) -> Iterator[bytes]:
-        separator = b"["
+        # What is short goes with what is next to it: each piece costs calls of the system, and a TLS record.
+        piece, separator = b"", b"["
         for document in self._documents:
-            yield separator + document.head
-            yield from _in_base64(document.path, document.size_bytes)
-            yield _TAIL
+            piece += separator + document.head
+            for encoded in _in_base64(document.path, document.size_bytes):
+                if len(piece) + len(encoded) > _LONGEST_PIECE_BYTES:
+                    yield piece
+                    piece = b""
+                piece += encoded
+            piece += _TAIL
             separator = b","
-        yield b"]"
+        yield piece + b"]"
 
 
 class Incoming:

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import httpcore
 import httpx
@@ -116,10 +117,10 @@ class Transport:
             Retryable, AccountRefused, OutcomeUnknown: there is no answer; see `policy`.
             MalformedAnswer: the answer is too long, or one of success that holds no JSON.
         """
+        query = urlencode({name: value for name, value in parameters.items() if value})
         request = self._client.build_request(
             method,
-            self._base_url + path,
-            params={name: value for name, value in parameters.items() if value},
+            f"{self._base_url}{path}?{query}" if query else self._base_url + path,  # parsed once, neither has a query
             headers=_body_headers(method, body),
             content=body.pieces if body.size_bytes else None,
         )

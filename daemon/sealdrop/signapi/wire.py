@@ -45,6 +45,7 @@ _CONTENT_RUN = re.compile(
     rf"(?:{_URL_DIGIT}{{65,}}+|(?P<line>{_DIGIT}{{16,64}}+){_BREAK}{_DIGIT}{{16,}}+)={{0,2}}"
     rf"(?:{_BREAK}{_DIGIT}{{16,}}+={{0,2}})*+(?:{_BREAK}{_DIGIT}{{1,15}}+={{1,2}})?"
 )
+_SHORTEST_RUN = 33  # two lines of 16, and a break
 _PDF = re.compile(r"(?:%(?:25)?|\\+u0025|\\+x25)PDF-.*", re.DOTALL)
 _LONGER_DIGEST = re.compile(r"(?:[0-9a-fA-F]{96}|[0-9a-fA-F]{128})")  # SHA-384 and SHA-512
 _WORD_OF_PATH = re.compile(r"(?=.{1,24}$)(?:\d{0,4}(?:[a-z_-]+|[A-Z]?[a-z_-]*|[A-Z_-]*)\d{0,4})")
@@ -429,6 +430,8 @@ def _without_runs(value: JsonValue, identifiers: AbstractSet[str]) -> JsonValue:
 
 def _without_content(text: str) -> str:
     """Return ``text`` less what may be a document: long runs, even pieces, and all that follows a PDF's header."""
+    if len(text) < _SHORTEST_RUN and "PDF-" not in text:
+        return text  # as nearly all that is in an answer; no pattern below matches so little
     return _without_pieces(_CONTENT_RUN.sub(_cut_run, _PDF.sub(_CUT, text)))
 
 
