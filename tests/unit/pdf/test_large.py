@@ -5,11 +5,14 @@ import re
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.generic import pdf_name
 from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
+from pyhanko.pdf_utils.writer import PdfFileWriter
 
 import hostile
 import pdfs
@@ -155,6 +158,49 @@ def test_a_seal_proves_the_same(tmp_path: Path, sparing: Callable[..., None], le
     assert after.first_failure is None, (after.checks, pdf)
 
 
+def _page_in_object_stream() -> bytes:
+    """Return a PDF whose page is told in a long stream of objects."""
+    writer = PdfFileWriter()
+    objects = writer.prepare_object_stream(compress=False)
+    for _ in range(20):
+        writer.add_object(generic.pdf_string(LONG), obj_stream=objects)
+    page = generic.DictionaryObject(
+        {pdf_name("/Type"): pdf_name("/Page"), pdf_name("/Parent"): writer.root.raw_get("/Pages")}
+    )
+    page["/MediaBox"] = generic.ArrayObject(map(generic.NumberObject, (0, 0, 9, 9)))
+    writer.root["/Pages"]["/Kids"].append(writer.add_object(page, obj_stream=objects))
+    writer.root["/Pages"]["/Count"] = generic.NumberObject(1)
+    out = BytesIO()
+    writer.write(out)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("pdf", "before"),
+    [
+        pytest.param(
+            pdfs.encrypted(seal_pdfs.make_pdf(filler_bytes=2000), user=""),
+            lambda writer: writer.encrypt("") and None,
+            id="encrypted",
+        ),
+        pytest.param(_page_in_object_stream(), None, id="page-in-an-object-stream"),
+    ],
+)
+def test_a_seal_on_what_has_to_be_read_whole_proves_the_same(
+    tmp_path: Path, sparing: Callable[..., None], pdf: bytes, before: seal_pdfs.Change | None
+) -> None:
+    """What is encrypted, and what tells objects, is read though it is long: inspected, sealed and verified as ever."""
+    original = tmp_path / "original.pdf"
+    original.write_bytes(pdf)
+    path, expected, _ = _sealed(tmp_path, SealLevel.LTA, pdf, before)
+    found, report = inspect(original, ALL), verify_seal(path, expected)
+    assert found.verdict is Verdict.ACCEPT
+    assert report.first_failure is None
+    sparing()
+    assert inspect(original, ALL) == found
+    assert verify_seal(path, expected) == report
+
+
 def test_a_long_stream_that_was_replaced_is_noticed(tmp_path: Path, sparing: Callable[..., None]) -> None:
     """A page whose content another one took the place of, of the same length, is not the page that was sealed."""
     path, expected, pdf = _sealed(tmp_path, SealLevel.B, seal_pdfs.make_pdf(filler_bytes=2000))
@@ -267,9 +313,11 @@ def test_a_left_has_an_answer_or_a_refusal_for_all() -> None:
     assert vars(bytes).keys() - vars(Left).keys() == {"__getattribute__"}
 
 
-def _sealed(folder: Path, level: SealLevel, pdf: bytes) -> tuple[Path, Expectation, bytes]:
+def _sealed(
+    folder: Path, level: SealLevel, pdf: bytes, before: seal_pdfs.Change | None = None
+) -> tuple[Path, Expectation, bytes]:
     """Return where ``pdf`` stands sealed, what it is held against, and ``pdf``."""
     path, anchor = folder / "sealed.pdf", folder / "anchor.pem"
     anchor.write_bytes(make_pki().root.pem)
-    path.write_bytes(seal.__wrapped__(pdf, level))
+    path.write_bytes(seal.__wrapped__(pdf, level, before=before))
     return path, expect(pdf, anchor, level=level), pdf
