@@ -179,7 +179,16 @@ async def _weigh(
             doubts.append(f"the document timestamp {found}")
 
     # What stands under a document timestamp shows LTA; what came later shows the same, for LT.
-    stores = [(_read_store(reader.get_historical_resolver(stamp.signed_revision)), SealLevel.LTA) for stamp in trusted]
+    last = reader.xrefs.total_revisions - 1
+    stores = [
+        (
+            judge.store
+            if stamp.signed_revision == last
+            else _read_store(reader.get_historical_resolver(stamp.signed_revision)),
+            SealLevel.LTA,
+        )
+        for stamp in trusted
+    ]
     stores.append((judge.store, SealLevel.LT))
 
     usable, stamped_at, shown_by = None, None, None

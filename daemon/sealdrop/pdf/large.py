@@ -5,8 +5,8 @@ looked at. So `LargeFile`, while it is told to, answers a long read with a `Left
 instead of the bytes. Whoever does need them reads them from there. So memory follows how many objects a document has,
 and not how long they are.
 
-A `Left` is an empty ``bytes`` to C code, which therefore must never be given one: `sealdrop.pdf.lean` (pypdf) and
-`sealdrop.pdf.reader` (pyHanko) see to that.
+What a `Left` cannot answer it refuses. To C code it is an empty ``bytes``, and up to Python 3.11 it has no say in that.
+So such code must never be given one: `sealdrop.pdf.lean` (pypdf) and `sealdrop.pdf.reader` (pyHanko) see to that.
 """
 
 import io
@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Self, SupportsIndex
+from typing import NoReturn, Self, SupportsIndex, TypeVar
 
 WHOLE_BYTES = 4 << 20  # up to here a document may be held in memory, which is faster
 LONGEST_BYTES = 16 << 10  # of a read that is answered with bytes; what is no stream is read by 8 KiB at most
@@ -23,8 +23,26 @@ _OVERLAP_BYTES = 256  # what is looked for is shorter
 _BUFFER_BYTES = 16 << 10
 
 
+T = TypeVar("T", bound=bytes)
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("what is left in the file has to be read first")
+
+
+def _refusing(kind: type[T]) -> type[T]:
+    """Have ``kind`` refuse whatever bytes can do and it does not do itself."""
+    for name in {*vars(bytes), "__radd__"} - {*vars(kind), "__getattribute__"}:
+        setattr(kind, name, _refuse)
+    return kind
+
+
+@_refusing
 class Left(bytes):
-    """Bytes that are left in a file: ``size_bytes`` from ``start``. Can be cut and looked through like bytes."""
+    """Bytes that are left in a file: ``size_bytes`` from ``start``.
+
+    Can be cut, compared and looked through like bytes. All else that bytes can do is a `TypeError`.
+    """
 
     fd: int
     start: int
@@ -35,6 +53,9 @@ class Left(bytes):
         made = super().__new__(cls)
         made.fd, made.start, made.size_bytes = fd, start, size_bytes
         return made
+
+    def __repr__(self) -> str:
+        return f"<{self.size_bytes} bytes from {self.start} on>"
 
     def __len__(self) -> int:
         return self.size_bytes

@@ -37,7 +37,8 @@ NOT_THE_DOCUMENT = (MemoryError, OSError)
 
 PDF_HEADER = b"%PDF-"
 
-# Looking into an object takes 0.2 ms, comparing two states of it another 0.3; a verification has 20 s (see `jail`).
+# To look into an object takes pyHanko's analysis 0.15 ms; one that a revision holds takes 0.5 more. Were so many all
+# written anew, that would be 7 s, and a verification has 20 (see `jail`).
 MOST_OBJECTS = 10_000
 
 _BUFFER_BYTES = 16 << 10

@@ -112,7 +112,8 @@ class _Object:
         return found
 
     def _made(self, token: "re.Match[bytes]", depth: int, key: str = "") -> generic.PdfObject:
-        kind, made = token.lastgroup, generic.PdfObject()
+        kind = token.lastgroup
+        made: generic.PdfObject
         if kind == "name":
             made = _name(token)
         elif kind == "reference":
