@@ -3,18 +3,32 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from sealdrop import __version__
 from sealdrop.cli.exits import Exit
 from sealdrop.cli.words import printable
 from sealdrop.errors import ConfigurationError, Fatal, SealdropError
 
+# In the order in which one comes to need them, and in which the README has them.
+COMMANDS = ("run", "check", "status", "retry", "verify", "audit", "sandbox", "demo")
+
+
+class _InOrder(TyperGroup):
+    """Lists the commands in the order of `COMMANDS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401 - of a type that typer keeps to itself
+        """Return their names."""
+        return sorted(super().list_commands(ctx), key=COMMANDS.index)
+
+
 app = typer.Typer(
     name="sealdrop",
+    cls=_InOrder,
     help="Drop a PDF into a folder; get it back sealed by your organisation, archived, with proof of what happened.",
     epilog=(
         "Exit codes: 0 all is well; 1 the answer is no (a check failed, nothing was found); 2 the command was not "
@@ -22,6 +36,7 @@ app = typer.Typer(
         "cannot be used."
     ),
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
 )

@@ -11,6 +11,7 @@ import pytest
 
 from command import sealdrop
 from running import Running, drop, quicken, running_daemon, running_service
+from sealdrop.cli.app import COMMANDS as APP_COMMANDS
 from sealdrop.report.schemas import RECORDED
 from sealdrop.sandbox import samples
 from sealdrop.sandbox.pki import Pki
@@ -282,6 +283,15 @@ def test_every_command_explains_itself(command: str) -> None:
     ended = sealdrop(*command.split(), "--help")
     assert ended.code == 0
     assert len(ended.out.splitlines()) > 8
+
+
+def test_help_says_what_is_written() -> None:
+    """Commands stand in the order in which they are needed; what is in brackets is no markup, and lines are full."""
+    listed = [line.split()[1] for line in sealdrop("--help").out.splitlines() if line.startswith("│ ")]
+    assert [each for each in listed if each in APP_COMMANDS] == list(APP_COMMANDS)
+    told = sealdrop("check", "--help").out
+    assert "channel of [alerts]." in told
+    assert "the rights of the service's user. Exits with 0 if all is well" in told
 
 
 def test_a_configuration_that_cannot_be_used_lists_every_fault(tmp_path: Path) -> None:
