@@ -20,7 +20,8 @@ COLUMNS = "files waiting", "first receipt, s", "after ready, s", "docs/s", "CPU 
 class Form:
     """How many files wait, and the window (seconds) in which it is counted how many get through; None: all of them.
 
-    Before the window as many get ahead of being delivered as may: else what is done for them would seem lost.
+    Before the window as many get ahead of being delivered as may: else what is done for them would seem lost. All of
+    them are counted from when the first is taken over: what is done before its receipt is done for many.
     """
 
     documents: int
@@ -53,24 +54,31 @@ def measure(directory: Path, form: Form) -> Backlog:
             (inbound / f"{number:06}.pdf").write_bytes(content)
         os.sync()  # what is written for the measurement is not to be flushed at its cost
         time.sleep(SETTLE_S)  # they have been waiting
+        untouched = inbound.stat().st_mtime_ns
         began = time.monotonic()
         with service(at) as process:
             watch = Watch(process.pid, every_s=0.25)
             watch.start()
             ready = moment(lambda: is_ready(at, process), every_s=LOOK_S)
+            taken = moment(lambda: inbound.stat().st_mtime_ns != untouched, every_s=LOOK_S)
+            spent_s = sum(cpu_s(process.pid))
             first = moment(lambda: at.receipts() >= 1, every_s=LOOK_S)
-            per_s, cpu_ms = _pace(at, process.pid, form)
+            per_s, cpu_ms = _pace(at, process.pid, form, taken, spent_s)
             peak_bytes = watch.end().total_bytes
     return Backlog(form.documents, first - began, first - ready, per_s, cpu_ms, peak_bytes)
 
 
-def _pace(at: Stage, process: int, form: Form) -> tuple[float, float]:
-    """Return how many documents a second get through, and the CPU for each: within the window, or to the last."""
-    time.sleep(form.warm_s)
-    before, began, spent_s = at.receipts(), time.monotonic(), sum(cpu_s(process))
+def _pace(at: Stage, process: int, form: Form, began: float, spent_s: float) -> tuple[float, float]:
+    """Return how many documents a second get through, and the CPU for each: within the window, or of all.
+
+    All are counted since ``began``, when ``spent_s`` of CPU time had been spent.
+    """
+    before = 0
     if form.window_s is None:
         moment(lambda: at.receipts() >= form.documents, every_s=0.1)
     else:
+        time.sleep(form.warm_s)
+        before, began, spent_s = at.receipts(), time.monotonic(), sum(cpu_s(process))
         time.sleep(form.window_s)
     documents = at.receipts() - before
     return documents / (time.monotonic() - began), (sum(cpu_s(process)) - spent_s) * 1000 / documents
