@@ -1,6 +1,5 @@
 """How much of a folder is under way, and when its next file may be taken over."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from documents import FakeClock, document
 from intakes import CONFIG, intake
 from running import KeptLog, until
-from sealdrop.audit.chain import link
 from sealdrop.config import load
 from sealdrop.daemon import underway
 from sealdrop.daemon.troubles import Troubles
@@ -21,14 +19,6 @@ from sealdrop.model import Document, DocumentId, Event, State
 
 UNSEALED = 1_000 + 1_000 + SEAL_BYTES  # what a document of 1,000 bytes takes, with its sealed PDF to come
 MOVED = Event(EventName.DOCUMENT_SEALED, {})
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """An empty ledger."""
-    clock = FakeClock()
-    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture
