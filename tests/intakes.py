@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import unit_config
 from running import KeptLog
 from sealdrop.audit.chain import link
 from sealdrop.clock import SystemClock
@@ -19,25 +20,8 @@ from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import Document, Event
 from sealdrop.spool import Spool
 
-CONFIG = """
-[service]
-state_dir = "state"
-{service}
-
-[accounts.main]
-base_url = "https://signapi.example"
-certificate = "client.p12"
-organisation = "Example"
-trust_anchors = ["root.pem"]
-
-[folders.invoices]
-account = "main"
-inbound = "in"
-outbound = "out"
-rejected = "rejected"
-failed = "failed"
-{folder}
-"""
+# With room for more keys of the service and of the folder.
+CONFIG = unit_config.CONFIG.replace("[accounts.main]", "{service}\n[accounts.main]") + "{folder}\n"
 
 
 @dataclass

@@ -118,10 +118,10 @@ def is_over(document: Document) -> bool:
 
 
 @contextmanager
-def running_daemon(config: Path, *, limits: TwoLimits | None = None) -> Iterator[Running]:
+def running_daemon(config: Path, *, limits: TwoLimits | None = None, log: KeptLog | None = None) -> Iterator[Running]:
     """Run a daemon while the block runs."""
     settings = load(config)
-    log = KeptLog()
+    log = log or KeptLog()
     kept: Log = log
     daemon = Daemon(settings, kept, limits=limits)
     running = Running(daemon, settings, log)

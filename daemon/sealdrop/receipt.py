@@ -38,6 +38,7 @@ from sealdrop.model import (
 RECEIPT_SUFFIX = ".receipt.json"
 REASON_SUFFIX = ".reason.json"
 REASON_TEXT_SUFFIX = ".reason.txt"
+MOST_BYTES = 64 << 20  # what is larger is no receipt and no reason of ours
 
 OLDER_VERSION = 2  # of a receipt, that is read too
 _SINCE = frozenset({"sidecar", "checksum"})  # which it does not have

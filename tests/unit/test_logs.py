@@ -4,25 +4,14 @@ import errno
 import io
 import json
 import logging
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
-import structlog
 
 from sealdrop import logs
 from sealdrop.events import EventName
 
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    """What a test configures ends with it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("log_as_before")
 
 
 class Terminal(io.StringIO):

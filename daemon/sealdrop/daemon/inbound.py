@@ -326,6 +326,7 @@ class InboundWorker:
                     self._commit(batch)
                     batch = []
         finally:
+            self._turn.give_back()
             self._commit(batch)
 
     def _consider(self, path: Path, batch: Sequence[Document], *, hinted: bool) -> Document | None:

@@ -230,7 +230,6 @@ class Turn:
             # Whoever went by the last configuration may have told of its limits.
             self._troubles.forget([f"{PRESSURE}folder {self._name}"])
             self._is_new = False
-        self._under_way.give_back(self._name)
         if self._kept_out is not None:
             path, need_bytes = self._kept_out
             spare = min(SPARE, self._folder.in_flight_documents // 4)
@@ -263,6 +262,10 @@ class Turn:
             text, event, inbound = f"taking over waits: {why}", EventName.TAKING_OVER_WAITS, str(self._folder.inbound)
             self._troubles.press(f"folder {self._name}", text, event, folder=self._name, path=inbound, why=why)
         return True
+
+    def give_back(self) -> None:
+        """Give back the room that was set apart for a file that was not taken after all."""
+        self._under_way.give_back(self._name)
 
     def _lack(self, need_bytes: int, *, spare_documents: int) -> str | None:
         why = self._under_way.of(self._name).lack(self._folder, need_bytes, spare_documents=spare_documents)

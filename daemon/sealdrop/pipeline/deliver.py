@@ -43,6 +43,7 @@ from sealdrop.errors import Fatal, Retryable
 from sealdrop.model import CompanionKind, Document, Sha256
 from sealdrop.pipeline.below import folder_below, open_regular
 from sealdrop.receipt import (
+    MOST_BYTES,
     REASON_SUFFIX,
     REASON_TEXT_SUFFIX,
     RECEIPT_SUFFIX,
@@ -56,7 +57,6 @@ from sealdrop.wording import reason_text
 NAME_MAX_BYTES = 255  # of a file name, on the file systems that matter (limits.h, NAME_MAX)
 SEALED_SUFFIX = ".sealed.pdf"
 TOGETHER_BYTES = 16 << 20  # of sealed PDFs that are published together: the first is not to wait long for the last
-COMPANION_MAX_BYTES = 64 << 20  # what is larger is no receipt of ours
 
 # What a file system answers when this name, and perhaps only this one, cannot be given.
 _NOT_THIS_NAME = frozenset(
@@ -431,7 +431,7 @@ def _stands(path: Path, piece: Piece, document: Document) -> bool:
         ours = status.st_size == size_bytes and _digest(path) == (size_bytes, piece.sha256)
     else:
         # Not compared byte by byte: another version of sealdrop may have written it.
-        ours = status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in _content(path)
+        ours = status.st_size <= MOST_BYTES and document.id.encode() in _content(path)
     if not ours:
         raise _Taken
     return True
@@ -439,7 +439,7 @@ def _stands(path: Path, piece: Piece, document: Document) -> bool:
 
 def _content(path: Path) -> bytes:
     with open_regular(path) as file:
-        return file.read(COMPANION_MAX_BYTES)
+        return file.read(MOST_BYTES)
 
 
 def _digest(path: Path) -> tuple[int, Sha256]:

@@ -19,9 +19,8 @@ from pathlib import Path, PurePosixPath
 from sealdrop.durable import hash_file
 from sealdrop.model import Document, State
 from sealdrop.pipeline.below import folder_below, open_regular
-from sealdrop.receipt import REASON_SUFFIX, REASON_TEXT_SUFFIX
+from sealdrop.receipt import MOST_BYTES, REASON_SUFFIX, REASON_TEXT_SUFFIX
 
-COMPANION_MAX_BYTES = 64 << 20  # what is larger is no reason of ours
 # What a file system answers when nothing of ours stands there: it is gone, or a link or a file took a folder's place.
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 # What it answers when a folder must stay: it is not empty, is no folder, or is not ours to remove.
@@ -90,7 +89,7 @@ def _is_ours(document: Document, folder: int, name: str, suffix: str) -> bool:
             companion = next((each for each in document.companions if each.kind.suffix == suffix), None)
             if companion is not None:
                 return status.st_size == companion.identity.size_bytes and hash_file(file)[1] == companion.sha256
-            return status.st_size <= COMPANION_MAX_BYTES and document.id.encode() in file.read()
+            return status.st_size <= MOST_BYTES and document.id.encode() in file.read()
     except OSError as error:
         if error.errno in _NOT_THERE or isinstance(error, FileNotFoundError):
             return False

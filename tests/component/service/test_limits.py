@@ -10,12 +10,18 @@ from sealdrop.sandbox.server import Sandbox
 ACCOUNT = "[accounts.sandbox]"
 
 
-def test_a_folder_at_its_limit_waits_says_so_and_goes_on_by_itself(directory: Path, invoice: bytes) -> None:
-    """While SignAPI is away, files wait in inbound; that is no trouble of its own. A restart keeps to the limit."""
+def _configured(directory: Path, table: str, limit: str) -> Path:
+    """Return the configuration for a sandbox that does not run, with a limit in a table."""
     with Sandbox.start(directory, delays=QUICK) as sandbox:
         quicken(sandbox.config_path, retry_first_s="0.1", retry_longest_s="1")
         config = sandbox.config_path
-    config.write_text(config.read_text().replace("[folders.invoices]", "[folders.invoices]\nin_flight_documents = 2"))
+    config.write_text(config.read_text().replace(table, f"{table}\n{limit}"))
+    return config
+
+
+def test_a_folder_at_its_limit_waits_says_so_and_goes_on_by_itself(directory: Path, invoice: bytes) -> None:
+    """While SignAPI is away, files wait in inbound; that is no trouble of its own. A restart keeps to the limit."""
+    config = _configured(directory, "[folders.invoices]", "in_flight_documents = 2")
     with running_daemon(config) as running:  # and nobody listens
         inbound = running.folder().inbound
         for number in range(5):
@@ -45,15 +51,14 @@ def test_a_folder_at_its_limit_waits_says_so_and_goes_on_by_itself(directory: Pa
 
 def test_a_full_spool_keeps_files_in_inbound_until_there_is_room(directory: Path, invoice: bytes) -> None:
     """Over all folders: each has one document under way, and no more; also after a restart. All of it is sealed."""
-    with Sandbox.start(directory, delays=QUICK) as sandbox:
-        quicken(sandbox.config_path, retry_first_s="0.1", retry_longest_s="1")
-        config = sandbox.config_path
-    config.write_text(config.read_text().replace("[service]", "[service]\nspool_mib = 0.1"))
+    config = _configured(directory, "[service]", "spool_mib = 0.1")
     with running_daemon(config) as running:  # and nobody listens
         for number, name in enumerate(["invoices", "invoices", "contracts", "contracts"]):
             drop(unique(invoice, number), running.folder(name).inbound, f"{number}.pdf")
         until(lambda: len(running.log.events("taking_over_waits")) == 2)
-        assert len(running.documents) == 2
+        running.wait_for(lambda: len(running.documents) == 2)
+        inbounds = [running.folder(name).inbound for name in ("invoices", "contracts")]
+        until(lambda: [len(list(inbound.iterdir())) for inbound in inbounds] == [1, 1])
         told = sealdrop("status", "--config", config, "--json").json()
         assert len(told["pressure"]) == 2
         assert all("the spool would hold" in each["text"] for each in told["pressure"])

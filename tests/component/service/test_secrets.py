@@ -8,7 +8,6 @@ import re
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from command import Ended, sealdrop
-from running import PATIENCE_S, QUICK, KeptLog, Running, drop, quicken, unique
+from running import PATIENCE_S, QUICK, KeptLog, Running, drop, quicken, running_daemon, unique
 from sealdrop import logs
-from sealdrop.config import load
-from sealdrop.daemon import Daemon, stages
+from sealdrop.daemon import stages
 from sealdrop.ledger.store import Claimed, Ledger
 from sealdrop.model import Document, Inspection, State
 from sealdrop.sandbox import samples
@@ -125,20 +123,6 @@ class BothForms(KeptLog):
 def _logging_as_before() -> Iterator[None]:
     yield
     structlog.reset_defaults()
-
-
-@contextmanager
-def daemon_with(config: Path, log: BothForms) -> Iterator[Running]:
-    """Run a daemon that logs in both forms."""
-    settings = load(config)
-    daemon = Daemon(settings, log)
-    running = Running(daemon, settings, log)
-    daemon.listen(running.hear)
-    daemon.start()
-    try:
-        yield running
-    finally:
-        daemon.stop()
 
 
 def echoes(content: bytes, external_id: str, request_id: str) -> list[Response]:
@@ -298,7 +282,7 @@ def test_no_secret_comes_out(
         secrets.add_long(key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()))
         broken = _break_once(monkeypatch, passphrase, content)
         encoded = base64.encodebytes(content).decode()
-        with daemon_with(sandbox.config_path, log) as running:
+        with running_daemon(sandbox.config_path, log=log) as running:
             inbound = running.folder().inbound
             drop(content, inbound, FILE_NAME)
             running.wait_until_over(1)
@@ -446,7 +430,7 @@ def test_a_tls_refusal_does_not_tell(directory: Path) -> None:
             config.write_text(text)
             quicken(config, **IMPATIENT)
             assert stranger.config_path.is_file()
-            with daemon_with(config, log) as running:
+            with running_daemon(config, log=log) as running:
                 drop(samples.invoice(), running.folder().inbound, FILE_NAME)
                 log.wait_for("retry_scheduled")
                 said = [sealdrop("status", "--config", config, *form) for form in ((), ("--json",))]

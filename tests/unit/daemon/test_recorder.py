@@ -1,28 +1,19 @@
 """Writing down what happened, and copying it into the audit files."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from documents import FakeClock, document
 from running import PATIENCE_S, KeptLog, until
-from sealdrop.audit.chain import link
 from sealdrop.audit.check import verify_trail
 from sealdrop.audit.trail import Trail
 from sealdrop.daemon.recorder import Recorder, TrailWriter
 from sealdrop.errors import Fatal, Retryable
 from sealdrop.ledger.store import Ledger
 from sealdrop.model import AuditHead, AuditRecord, Document, Event, Reason, State
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """An empty ledger."""
-    clock = FakeClock()
-    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as opened:
-        yield opened
 
 
 @pytest.fixture

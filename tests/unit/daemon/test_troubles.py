@@ -1,6 +1,5 @@
 """What is wrong with the surroundings is told once, kept while it lasts, and over at its end."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,20 +7,11 @@ import pytest
 from documents import FakeClock
 from intakes import CONFIG
 from running import KeptLog
-from sealdrop.audit.chain import link
 from sealdrop.config import load
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.errors import Retryable
 from sealdrop.events import EventName
 from sealdrop.ledger.store import Ledger
-
-
-@pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """An empty ledger."""
-    clock = FakeClock()
-    with Ledger.open(tmp_path / "ledger.sqlite", link=lambda *parts: link(*parts, node="host"), clock=clock) as opened:
-        yield opened
 
 
 def test_a_trouble_is_told_once_and_kept_until_it_is_over(ledger: Ledger) -> None:

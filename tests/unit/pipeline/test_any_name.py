@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
-import structlog
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -263,18 +261,7 @@ def test_what_people_read_is_lines_of_text(name: str) -> None:
     assert text.count("\n") == reason_text(replace(told, name="a.pdf"), None).count("\n")
 
 
-@pytest.fixture
-def _log_as_before() -> Iterator[None]:
-    """What a test configures ends with it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
-
-
-@pytest.mark.usefixtures("_log_as_before")
+@pytest.mark.usefixtures("log_as_before")
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_name_is_one_line_of_the_log(form: str) -> None:
     """Any name, also as the system's error quotes it, is one line, and in JSON the same name again."""
