@@ -30,13 +30,10 @@ which by the European trusted lists is the authority that issued the seal, not t
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import cast
 
 from asn1crypto import cms, crl, ocsp, x509
-from pyhanko.pdf_utils import generic
-from pyhanko.pdf_utils.decode_limits import DecodePurpose
-from pyhanko.pdf_utils.rw_common import PdfHandler
 from pyhanko.sign.ades.report import AdESIndeterminate
 from pyhanko.sign.general import extract_signer_info
 from pyhanko.sign.validation.generic_cms import (
@@ -69,6 +66,7 @@ from sealdrop.pdf.jobs import shortened
 from sealdrop.pdf.moments import Favourable, Moment, Span
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Unsound, entry, kind_of
 from sealdrop.pdf.signatures import Signer, check_integrity, signer_of, token_info
+from sealdrop.pdf.store import Store, read_store
 
 # How far two honest clocks may be apart: ours, the service's and the timestamp authority's.
 CLOCK_SKEW = timedelta(minutes=10)
@@ -112,25 +110,6 @@ class Evidence:
     timestamps: tuple[Timestamp, ...]
 
 
-@dataclass(frozen=True)  # not slotted: its digest is kept with it
-class _Store:
-    """The certificates and revocation data of a document security store (ETSI EN 319 142-1, 5.4.2), in DER."""
-
-    certificates: tuple[bytes, ...] = ()
-    crls: tuple[bytes, ...] = ()
-    ocsps: tuple[bytes, ...] = ()
-
-    @property
-    def shows_revocation(self) -> bool:
-        """Whether there is any revocation data at all."""
-        return bool(self.crls or self.ocsps)
-
-    @cached_property
-    def digest(self) -> bytes:
-        """What only an equal store has."""
-        return digest_of(*(digest_of(*kind) for kind in (self.certificates, self.crls, self.ocsps)))
-
-
 def weigh(
     reader: Reader,
     seal: EmbeddedPdfSignature,
@@ -166,7 +145,7 @@ async def _weigh(
     anchors: Sequence[x509.Certificate],
     now: datetime,
 ) -> Evidence:
-    judge = _Judge(anchors, _read_store(reader))
+    judge = _Judge(anchors, read_store(reader))
     proven, trusted, timestamps, doubts = now, list[EmbeddedPdfSignature](), list[Timestamp](), list[str]()
     for stamp in sorted(stamps, key=lambda stamp: stamp.signed_revision, reverse=True):
         token = _read_token(stamp.signed_data, stamp.compute_digest, "document")
@@ -181,13 +160,8 @@ async def _weigh(
     # What stands under a document timestamp shows LTA; what came later shows the same, for LT.
     last = reader.xrefs.total_revisions - 1
     stores = [
-        (
-            judge.store
-            if stamp.signed_revision == last
-            else _read_store(reader.get_historical_resolver(stamp.signed_revision)),
-            SealLevel.LTA,
-        )
-        for stamp in trusted
+        (judge.store if at == last else read_store(reader.get_historical_resolver(at)), SealLevel.LTA)
+        for at in (stamp.signed_revision for stamp in trusted)
     ]
     stores.append((judge.store, SealLevel.LT))
 
@@ -284,13 +258,13 @@ class _Anchor(AuthorityWithCert):
 class _Judge:
     """pyHanko's judgements, all from the same anchors and from the evidence in one PDF."""
 
-    def __init__(self, anchors: Sequence[x509.Certificate], store: _Store) -> None:
+    def __init__(self, anchors: Sequence[x509.Certificate], store: Store) -> None:
         self.store = store
         self._anchored = bool(anchors)
         self._anchors_digest = digest_of(*(anchor.sha256 for anchor in anchors))
         self._trust = SimpleTrustManager.build(trust_roots=[TrustAnchor(_Anchor(anchor)) for anchor in anchors])
 
-    def _context(self, moment: datetime, store: _Store, revocation: CertRevTrustPolicy) -> ValidationContext:
+    def _context(self, moment: datetime, store: Store, revocation: CertRevTrustPolicy) -> ValidationContext:
         policy = CertValidationPolicySpec(
             trust_manager=self._trust,
             revinfo_policy=revocation,
@@ -308,9 +282,7 @@ class _Judge:
         timing = ValidationTimingInfo(moment, moment, point_in_time_validation=True)
         return policy.build_validation_context(timing, handlers)
 
-    async def _problem(
-        self, made: _Made, moment: datetime, store: _Store, revocation: CertRevTrustPolicy
-    ) -> str | None:
+    async def _problem(self, made: _Made, moment: datetime, store: Store, revocation: CertRevTrustPolicy) -> str | None:
         """Return why nobody vouches for who made the signature, by the evidence in ``store`` at ``moment``, or None."""
         certificate, others = made.signer.certificate, made.signer.others
         if not is_strong(extract_signer_info(made.signed_data), certificate):
@@ -329,7 +301,7 @@ class _Judge:
         _CHAINS.remember(judgement, span)
         return None
 
-    async def token(self, token: "_Token | str", moment: datetime, complete: _Store | None = None) -> Timestamp | str:
+    async def token(self, token: "_Token | str", moment: datetime, complete: Store | None = None) -> Timestamp | str:
         """Return the timestamp, or why it cannot be trusted at ``moment``.
 
         With ``complete`` all evidence has to come from there, and to say of each certificate that it is not revoked.
@@ -361,7 +333,7 @@ class _Judge:
         except Exception as error:  # noqa: BLE001 - pyHanko may raise anything
             return kind_of(error)
 
-    async def lacks(self, store: _Store, seal: "_Made", moment: datetime, token: "_Token | str | None") -> str:
+    async def lacks(self, store: Store, seal: "_Made", moment: datetime, token: "_Token | str | None") -> str:
         """Return what ``store`` lacks to show that the seal, and ``token`` too, were not revoked; "" if nothing.
 
         All evidence has to come from there: nothing that the PDF got later counts.
@@ -394,19 +366,3 @@ def _parse_ocsp(der: bytes) -> tuple[OCSPContainer, ...]:
 @lru_cache(maxsize=8)
 def _parse_crl(der: bytes) -> CRLContainer:
     return CRLContainer(crl.CertificateList.load(der))
-
-
-def _read_store(handler: PdfHandler) -> _Store:
-    """Return the document security store as it stands in ``handler``; an empty one if there is none."""
-    dictionary = entry(handler.root, "/DSS")
-    if not isinstance(dictionary, generic.DictionaryObject):
-        return _Store()
-    return _Store(
-        certificates=_streams(dictionary, "/Certs", DecodePurpose.CERTIFICATE),
-        crls=_streams(dictionary, "/CRLs", DecodePurpose.CRL),
-        ocsps=_streams(dictionary, "/OCSPs", DecodePurpose.OCSP_RESPONSE),
-    )
-
-
-def _streams(dictionary: generic.DictionaryObject, key: str, purpose: DecodePurpose) -> tuple[bytes, ...]:
-    return tuple(item.get_object().read_data(purpose) for item in entry(dictionary, key, ()))

@@ -4,17 +4,19 @@ Whether a chain of certificates is valid depends on certificates, lists and resp
 document, and on a moment, which is another one each time. But of the moment only one kind of question is ever asked:
 is it before or after a time that the evidence names, a few seconds added perhaps? So a judgement stays what it is until
 the moment passes one of those times, and a `Moment` notes which they were. Nothing has to be known of how pyHanko
-judges: what is noted is what it asked. Should it ever ask something else, the judgement holds for that moment alone.
+judges: what is noted is what it asked. Should it ever ask something else, the judgement is not remembered.
 
 Only what is in favour is remembered, as with signatures (see `crypto`): what is wrong is found anew each time.
 """
 
 from collections.abc import Hashable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 _MOST = 512  # judgements, of some hundred bytes each
 _HARMLESS = frozenset({"tzinfo", "utcoffset"})  # they say nothing of when
+
+T = TypeVar("T", bound=datetime)
 
 
 class Span:
@@ -39,6 +41,25 @@ class Span:
         self.before = self.after
 
 
+def _asked(name: str) -> property:
+    """Return an attribute that is what a plain time has under that name, and leaves nothing of the span."""
+
+    def answer(moment: "Moment") -> object:
+        moment._span.clear()  # noqa: SLF001 - a part of that class
+        return getattr(moment._plain, name)  # noqa: SLF001 - as above
+
+    return property(answer)
+
+
+def _noting(kind: type[T]) -> type[T]:
+    """Have ``kind`` note whatever else is asked of a time."""
+    for name in {*vars(datetime), *vars(date)} - _HARMLESS:
+        if not name.startswith("_"):
+            setattr(kind, name, _asked(name))
+    return kind
+
+
+@_noting
 class Moment(datetime):
     """A time that narrows ``span`` to those for which each comparison with it so far would have ended the same."""
 
@@ -52,11 +73,6 @@ class Moment(datetime):
         made = super().__new__(cls, *parts, at.tzinfo, fold=at.fold)
         made._plain, made._shift, made._span = at, shift, span
         return made
-
-    def __getattribute__(self, name: str) -> Any:  # noqa: ANN401 - as Python has it
-        if not (name.startswith("_") or name in _HARMLESS):
-            self._span.clear()
-        return super().__getattribute__(name)
 
     def __add__(self, other: timedelta) -> Self:
         if isinstance(other, timedelta):
