@@ -21,6 +21,7 @@ from enum import Enum, auto
 from functools import partial
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import from_json
 
 NAME = b"signedContent"
 _OWNERS = (b"{", b"[{")  # the brackets around what may be content: the answer's own object, or one in its list
@@ -32,7 +33,6 @@ _LONGEST_ESCAPE = len(b"\\u0000")
 _BACKSLASH = ord(b"\\")
 _MARK = b"%PDF-"
 _FAST = TypeAdapter(bytes, config=ConfigDict(val_json_bytes="base64"))
-_BREAKS = str.maketrans("", "", "\r\n")
 
 
 class _Place(Enum):
@@ -211,11 +211,8 @@ def _unescaped(text: bytes) -> bytes:
     Raises:
         ValueError: it holds what JSON, or ASCII, does not.
     """
-    # A backslash that is itself escaped stays behind in any case, and is no digit.
-    plain = text.replace(b"\\r", b"").replace(b"\\n", b"").replace(b"\\/", b"/")
-    if b"\\" not in plain:
-        return plain
-    return json.loads(b'"%b"' % text).translate(_BREAKS).encode("ascii")  # type: ignore[no-any-return]
+    plain: str = from_json(b'"%b"' % text)
+    return b"".join(plain.encode("ascii").splitlines())
 
 
 def _spells_content(name: bytes) -> bool:
