@@ -132,13 +132,13 @@ def test_a_hard_link_in_the_instant_of_opening_is_not_taken(
     seen = FileIdentity.of((inbound / "a.pdf").lstat())
     opened, stat = os.open, os.stat
 
-    def swapping_stat(path: str, **options: object) -> os.stat_result:
-        if path == "a.pdf":
+    def swapping_stat(path: str | Path, **options: object) -> os.stat_result:
+        if path == inbound / "a.pdf":
             _swap(inbound, "a.pdf", "file", b"%PDF-1.7 own")
         return stat(path, **options)  # type: ignore[arg-type]
 
-    def swapping_open(path: str, *arguments: int, **options: int) -> int:
-        if path == "a.pdf" and moment == "open":
+    def swapping_open(path: str | Path, *arguments: int, **options: int) -> int:
+        if path == inbound / "a.pdf" and moment == "open":
             _swap(inbound, "a.pdf", "hard link", secret)
         return opened(path, *arguments, **options)
 
