@@ -19,6 +19,7 @@ template, in the same instant, stays with the document that it was put beside.
 
 import os
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from sealdrop.daemon.troubles import Troubles
@@ -79,7 +80,7 @@ class Standing:
         for document in documents:
             self._keep(document)
             try:
-                self._remove_companions(document, document.name)
+                self._remove_companions(document, document.name, document.identity.device)
                 removal = intake.remove_original(self._inbound, document.name, document.identity, document.id)
             except OSError as error:
                 self._complain(document, error)
@@ -90,10 +91,10 @@ class Standing:
         intake.removals_durable(self._inbound, [document.name for document in removed])
         self._forget(removed)
 
-    def _remove_companions(self, document: Document, name: str) -> None:
+    def _remove_companions(self, document: Document, name: str, device: int) -> None:
         """Remove what stands beside the original, under its own name or the ``name`` it has by now.
 
-        What does not stand there while the original does has gone.
+        What does not stand there while the original does, on ``device``, has gone.
 
         Raises:
             OSError: one could not be removed.
@@ -101,7 +102,8 @@ class Standing:
         for each in document.companions:
             for beside in dict.fromkeys((document.name, name)):
                 path = beside + each.kind.suffix
-                intake.remove_original(self._inbound, path, each.identity, document.id, each.kind)
+                identity = replace(each.identity, device=device)  # it gets another number with each mount
+                intake.remove_original(self._inbound, path, identity, document.id, each.kind)
 
     def recognises(self, path: Path, identity: FileIdentity) -> bool:
         """Return whether the file is one that was taken over before; if so, it is removed now if it can be.
@@ -119,7 +121,7 @@ class Standing:
             name = "/".join(path.relative_to(self._inbound).parts)
             try:
                 if companion is None:
-                    self._remove_companions(document, name)
+                    self._remove_companions(document, name, identity.device)
                 removal = intake.remove_original(self._inbound, name, identity, document.id, companion)
             except OSError as error:
                 self._stays(document, error)

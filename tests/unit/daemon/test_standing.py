@@ -263,12 +263,14 @@ def test_nothing_is_forgotten_before_its_removal_is_durable(
     assert told == [expected, "forgotten"]
 
 
-def _with_sidecar(place: Place, name: str = "a.pdf", content: bytes = b"{}") -> Document:
-    """Return a document that has just been put on record with its sidecar; both stand in inbound."""
+def _with_sidecar(place: Place, name: str = "a.pdf", content: bytes = b"{}", device: int | None = None) -> Document:
+    """Return a document that has just been put on record with its sidecar; both stand in inbound (on ``device``)."""
     sidecar = place.inbound / f"{name}.json"
     sidecar.write_bytes(content)
     digest = Sha256(hashlib.sha256(content).hexdigest())
-    came = (Companion(CompanionKind.SIDECAR, FileIdentity.of(sidecar.stat()), digest),)
+    seen = FileIdentity.of(sidecar.stat())
+    seen = seen if device is None else replace(seen, device=device)
+    came = (Companion(CompanionKind.SIDECAR, seen, digest),)
     return place.taken_over(name, companions=came)
 
 
@@ -305,6 +307,18 @@ def test_a_crash_before_the_removals_leaves_no_companion(place: Place, stands: s
     assert place.ledger.originals_standing("invoices") == ()
     (place.inbound / "a.pdf.json").write_bytes(b"{}")
     assert not place.recognised(standing, "a.pdf.json")
+
+
+@pytest.mark.parametrize("stands", ["both", "the document"])
+def test_a_crash_before_the_removals_and_a_new_mount_leave_nothing(place: Place, stands: str) -> None:
+    """The device has another number: what is beside an original that stands there is on the same one, or is gone."""
+    _with_sidecar(place, device=999)
+    if stands == "the document":
+        (place.inbound / "a.pdf.json").unlink()
+    assert place.recognised(place.started())
+    assert list(place.inbound.iterdir()) == []
+    assert place.ledger.originals_standing("invoices") == ()
+    assert place.log.events("original_not_removed") == []
 
 
 def test_a_companion_alone_is_known_while_its_document_is_not_known_to_be_gone(place: Place) -> None:
