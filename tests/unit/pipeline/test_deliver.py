@@ -4,7 +4,8 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,17 +101,15 @@ def test_names_run_out_in_words(sealed: Path, outbound: Path) -> None:
         deliver(verified(), sealed, outbound)
 
 
-@pytest.mark.parametrize("crash_before", [0, 1, 2, 3, 4, 5])
-def test_a_crash_at_any_step_is_continued_and_not_doubled(
-    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, crash_before: int
-) -> None:
-    """Cut off before each link and each folder flush, a second call finishes under the same name, with no leftover."""
+@contextmanager
+def _crashing(monkeypatch: pytest.MonkeyPatch, before: int) -> Iterator[None]:
+    """Have the process die before one of its links and flushes of folders, after so many others."""
     steps, crashed, unlink = 0, False, Path.unlink
 
     def counting(function: Callable[..., object]) -> Callable[..., object]:
         def step(*arguments: object, **options: object) -> object:
             nonlocal steps, crashed
-            if steps == crash_before:
+            if steps == before:
                 crashed = True
                 raise KeyboardInterrupt
             steps += 1
@@ -126,6 +125,15 @@ def test_a_crash_at_any_step_is_continued_and_not_doubled(
         crashing.setattr(durable, "publish", counting(durable.publish))
         crashing.setattr(durable, "fsync_folder", counting(durable.fsync_folder))
         crashing.setattr(Path, "unlink", unlink_unless_dead)
+        yield
+
+
+@pytest.mark.parametrize("crash_before", [0, 1, 2, 3, 4, 5])
+def test_a_crash_at_any_step_is_continued_and_not_doubled(
+    sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, crash_before: int
+) -> None:
+    """Cut off before each link and each folder flush, a second call finishes under the same name, with no leftover."""
+    with _crashing(monkeypatch, crash_before):
         if crash_before < 4:
             with pytest.raises(KeyboardInterrupt):
                 deliver(verified(), sealed, outbound)
@@ -149,29 +157,8 @@ def test_a_crash_while_several_are_published_doubles_none_of_them(
     sealed: Path, outbound: Path, monkeypatch: pytest.MonkeyPatch, crash_before: int
 ) -> None:
     """Cut off before each link and each folder flush: no receipt without its PDF, and all are there once in the end."""
-    steps, crashed, unlink = 0, False, Path.unlink
-
-    def counting(function: Callable[..., object]) -> Callable[..., object]:
-        def step(*arguments: object, **options: object) -> object:
-            nonlocal steps, crashed
-            if steps == crash_before:
-                crashed = True
-                raise KeyboardInterrupt
-            steps += 1
-            return function(*arguments, **options)
-
-        return step
-
-    def unlink_unless_dead(path: Path, *, missing_ok: bool = False) -> None:
-        if not crashed:
-            unlink(path, missing_ok=missing_ok)
-
-    with monkeypatch.context() as crashing:
-        crashing.setattr(durable, "publish", counting(durable.publish))
-        crashing.setattr(durable, "fsync_folder", counting(durable.fsync_folder))
-        crashing.setattr(Path, "unlink", unlink_unless_dead)
-        with pytest.raises(KeyboardInterrupt):
-            module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
+    with _crashing(monkeypatch, crash_before), pytest.raises(KeyboardInterrupt):
+        module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
     names = {path.relative_to(outbound) for path in outbound.rglob("*.pdf*")}
     assert all(path.with_name(path.name.removesuffix(RECEIPT_SUFFIX)) in names for path in names)
     given = module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
