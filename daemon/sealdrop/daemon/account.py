@@ -123,9 +123,11 @@ class AccountWorker:
         Those of folders that are outside their hours, or have used up their quota, are held.
         """
         duplicates = [document for document in documents if document.duplicate_of is not None]
-        new = [(document, self._gate.shut_until(document)) for document in documents if document.duplicate_of is None]
+        others = [document for document in documents if document.duplicate_of is None]
+        may_begin = not others or self.line.may_begin()  # first: while it is waited for, a gate may shut
+        new = [(document, self._gate.shut_until(document)) for document in others]
         batch, rest = self._cut([document for document, until in new if until is None])
-        if batch and not self.line.may_begin():
+        if not may_begin:
             batch, rest = (), (*batch, *rest)
         steps = [self._recorder.later(document, 0.0) for document in rest]
         steps += [self._gate.wait(document, until) for document, until in new if until is not None]

@@ -67,7 +67,7 @@ class Listing:
             if now < self._paused_until:
                 return frozenset()
             listed = frozenset(each.request_id for each in self._search(status) if each.status is status)
-            self._lists[status] = now, listed
+            self._lists[status] = self._clock.monotonic(), listed  # it may have had to wait for its turn
             return listed
         except Exception:  # noqa: BLE001 - whatever it is, polling goes on without a list
             self._paused_until = self._clock.monotonic() + PAUSE_S

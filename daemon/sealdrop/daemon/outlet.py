@@ -100,7 +100,7 @@ class Outlet:
     ) -> list[T | Exception]:
         """Return what ``function`` returns, which writes several documents: for each what `write` returns or raises.
 
-        What it raises itself is true of each of them.
+        What it raises itself is told of the first of them; the others are as if they had not been tried.
         """
         if self._closed_until > self._clock.monotonic():
             return [Unwritable(f"{self._path} cannot be written to", tried=False) for _ in documents]

@@ -105,14 +105,22 @@ class LocalStages:
             outlet = self.outlets[in_time[0].folder, State.VERIFIED]
             written = outlet.write_together([each.id for each in in_time], lambda: self._deliver_all(in_time))
             outcomes = {document.id: outcome for document, outcome in zip(in_time, written, strict=True)}
-        self._settle(
-            [
-                (document, self._attempted(document, partial(self._delivered, document, outcomes[document.id])))
-                if document.id in outcomes
-                else (document, self.recorder.later(document, 0.0))
-                for document in documents
-            ]
-        )
+        steps: list[tuple[Document, Step]] = []
+        fatal: Fatal | None = None
+        for document in documents:
+            try:
+                steps.append((document, self._step_of(document, outcomes.get(document.id))))
+            except Fatal as error:
+                fatal = error  # what was published beside it goes on record first
+        self._settle(steps)
+        if fatal is not None:
+            raise fatal
+
+    def _step_of(self, document: Document, outcome: str | Exception | None) -> Step:
+        """Return the step of a document that was published, or was not, or for which there was no time."""
+        if outcome is None:
+            return self.recorder.later(document, 0.0)
+        return self._attempted(document, partial(self._delivered, document, outcome))
 
     def _each(self, documents: Sequence[Document], stage: Callable[[Document], Step]) -> None:
         """Run ``stage`` on one document after the other: trouble with one is its own."""

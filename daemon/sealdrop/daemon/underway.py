@@ -282,7 +282,9 @@ class Turn:
 
     def _is_low(self) -> bool:
         load = self._under_way.of(self._name)
-        return load.is_low(self._folder) and self._under_way.spool_bytes() <= self._spool_limit_bytes / 2
+        # What other folders hold may be there for days.
+        is_spool_low = load.documents == 0 or self._under_way.spool_bytes() <= self._spool_limit_bytes / 2
+        return load.is_low(self._folder) and is_spool_low
 
 
 def _stands(path: Path) -> bool:

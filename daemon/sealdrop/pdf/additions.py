@@ -1,4 +1,4 @@
-"""Later revisions so plain that pyHanko's analysis could only agree.
+"""Later revisions so plain that pyHanko need not be asked.
 
 To say what a revision may do, pyHanko looks for all the ways that lead to each object it touches, and for that reads
 every object of the document. Yet what nearly every service appends to a seal is of one shape: a store of validation
@@ -10,7 +10,8 @@ from the ways to an object is left to pyHanko, and so is all else that is not sa
 2. What was there before is as it was, save that the catalogue has a store and names extensions in words of its own, the
    form has more fields and says that there are signatures, pages have more annotations, and the information about the
    document has another date and producer, in words. Wherever else such an object stands, that shows nothing there.
-3. The store was not there when the document was sealed. So nothing that was sealed can refer to a part of it.
+3. The store was not there when the document was sealed, neither the entry for it nor the object, and only a store's own
+   entries are others in it.
 4. No two fields of the form have one name. Each field that is added is new, and consists of words and numbers, but for
    its page, which was there, and its value: a new dictionary of words and numbers. The annotations that are added are
    these fields.
@@ -28,6 +29,7 @@ from sealdrop.pdf.equality import raw, same
 from sealdrop.pdf.reader import NOT_THE_DOCUMENT, Reader, Revision, entry
 
 _CATALOGUE = frozenset({"/AcroForm", "/DSS", "/Extensions"})
+_STORE = frozenset({"/CRLs", "/Certs", "/OCSPs", "/VRI"})
 _FORM = frozenset({"/Fields", "/SigFlags"})
 _INFORMATION = frozenset({"/ModDate", "/Producer"})
 _PAGE = frozenset({"/Annots"})
@@ -62,16 +64,19 @@ def _is_plain(reader: Reader, sealed: int, revision: int) -> bool:
     if after.numbers_freed() - {0} or reader.xrefs.get_xref_data(revision).hybrid is not None:
         return False
     store = entry(after.root, "/DSS") if "/DSS" in after.root else generic.DictionaryObject()
-    if "/DSS" in reader.get_historical_resolver(sealed).root or type(store) is not generic.DictionaryObject:
+    original = reader.get_historical_resolver(sealed)
+    if "/DSS" in original.root or type(store) is not generic.DictionaryObject:
         return False
     if not _differ_in(before.trailer_view, after.trailer_view, _TRAILER):
         return False
     old_form, new_form = entry(before.root, "/AcroForm"), entry(after.root, "/AcroForm")
-    if not _differ_in(old_form, new_form, _FORM) or type(entry(new_form, "/SigFlags", 0)) is not generic.NumberObject:
+    if not _differ_in(old_form, new_form, _FORM) or not _only_more_flags(old_form, new_form):
         return False
     added = _added_fields(before, old_form, new_form)
     return added is not None and all(
-        _is_as_it_was(before, after, ref, added) for ref in after.explicit_refs_in_revision() if _was_there(before, ref)
+        _is_as_it_was(original, before, after, ref, added)
+        for ref in after.explicit_refs_in_revision()
+        if _was_there(before, ref)
     )
 
 
@@ -80,7 +85,9 @@ def _was_there(before: Revision, ref: generic.Reference | generic.IndirectObject
     return before.reader.xrefs.get_historical_ref(place, before.revision) is not None
 
 
-def _is_as_it_was(before: Revision, after: Revision, ref: generic.Reference, added: set[int]) -> bool:
+def _is_as_it_was(
+    original: Revision, before: Revision, after: Revision, ref: generic.Reference, added: set[int]
+) -> bool:
     """Return whether an object has changed in nothing but what the module's text names."""
     old, new = before(ref), after(ref)
     if same(old, new):
@@ -94,7 +101,7 @@ def _is_as_it_was(before: Revision, after: Revision, ref: generic.Reference, add
     if ref.idnum == _number(before.root, "/AcroForm"):
         return _differ_in(old, new, _FORM)
     if ref.idnum == _number(before.root, "/DSS"):
-        return True  # it came after the seal
+        return not _was_there(original, ref) and _differ_in(old, new, _STORE)
     if ref.idnum == _number(before.trailer_view, "/Info"):
         changed = [raw(item, key) for key in _INFORMATION for item in (old, new) if key in item]
         return _differ_in(old, new, _INFORMATION) and all(isinstance(value, _STRINGS) for value in changed)
@@ -102,6 +109,13 @@ def _is_as_it_was(before: Revision, after: Revision, ref: generic.Reference, add
         return False
     more = _more(raw(old, "/Annots") if "/Annots" in old else generic.ArrayObject(), raw(new, "/Annots"))
     return more is not None and all(isinstance(item, generic.IndirectObject) and item.idnum in added for item in more)
+
+
+def _only_more_flags(old_form: generic.DictionaryObject, new_form: generic.DictionaryObject) -> bool:
+    """Return whether the form has the flags that it had, and perhaps those of a form with signatures (table 225)."""
+    old, new = entry(old_form, "/SigFlags", generic.NumberObject(0)), entry(new_form, "/SigFlags", 0)
+    are_numbers = type(old) is generic.NumberObject and type(new) is generic.NumberObject
+    return new == old or (are_numbers and new in (old | 1, old | 2, old | 3))
 
 
 def _added_fields(

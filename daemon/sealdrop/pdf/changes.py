@@ -5,11 +5,14 @@ any of its objects, and what is shown would be another document. pyHanko's diffe
 a signature, not at the signature's own revision, and it fails on originals with quirks. So this looks at each revision
 by itself, and asks one thing only: of the objects that were there before, none is different but those that have to be.
 
-1. No object is removed, and none gets a number under which the document already asked for something.
+1. No object is removed, none gets a number under which the document already asked for something, and none that was
+   said to be there stands in what was appended since.
 2. The revision that holds the seal may touch the catalogue and the form for the new field, a page for the field's
    annotation, an empty signature field, the information about the document, and the store of validation data. Lists
    grow, by filled signature fields; resources grow; nothing in them is replaced.
 3. A later revision may do the same for document timestamps, which must not show anything.
+4. Metadata and the store of validation data may be changed at will, as far as nothing else leads to them: whatever is
+   shown is led to in other ways. Of the information about the document, words may be.
 
 Objects are compared by what they say, not by how that is written: the order of a dictionary's entries, and the form of
 a number or a string, are each writer's own. What is new counts only as far as something old leads to it.
@@ -18,13 +21,14 @@ a number or a string, are each writer's own. What is new counts only as far as s
 # mypy: disable-error-code="no-untyped-call"
 # pyHanko says that it is typed, and leaves many of its functions without types.
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyhanko.pdf_utils import generic
 
 from sealdrop.pdf.equality import raw, same
-from sealdrop.pdf.reader import Reader, Revision, Unsound, entry
+from sealdrop.pdf.reader import Number, Reader, Revision, Unsound, entry
 
 _CATALOGUE = frozenset({"/AcroForm", "/DSS", "/Extensions", "/Metadata", "/Version"})
 _SEALED_CATALOGUE = _CATALOGUE | {"/Perms"}  # for a seal that certifies
@@ -39,9 +43,12 @@ _RESOURCES = ("/DR", "/Perms")
 _DEEPEST_TREE = 64
 # Names of objects that a report may hold: any other is the document's own word.
 _KINDS = frozenset({"/Annot", "/Catalog", "/Font", "/Metadata", "/Page", "/Pages", "/Sig", "/XObject"})
+# ISO 32000-1, table 317.
+_INFORMATION = frozenset(
+    {"/Author", "/CreationDate", "/Creator", "/Keywords", "/ModDate", "/Producer", "/Subject", "/Title", "/Trapped"}
+)
+_WORDS = (generic.TextStringObject, generic.ByteStringObject, generic.NameObject, generic.NullObject)
 _ONLY_ADDED = frozenset({"/DA", "/Type"})
-
-_Number = tuple[int, int]  # of an object: its number and its generation
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +100,14 @@ def _check(reader: Reader, revision: int, rules: _Rules) -> None:
                 raise Unsound(f"{rules.name} fills in object {ref.idnum}, which was asked for and was not there")
             continue
         old, new = before(ref), after(ref)
-        if number not in places.free and not same(old, new) and not _is_needed(places, number, old, new, rules):
+        if not (same(old, new) or places.is_unseen(number, old, new) or _is_needed(places, number, old, new, rules)):
             kind = str(entry(old, "/Type", "")) if isinstance(old, generic.DictionaryObject) else ""
             raise Unsound(
                 f"{rules.name} replaces object {ref.idnum} ({kind if kind in _KINDS else 'of no known type'})"
             )
 
 
-def _number(holder: object, key: str) -> _Number | None:
+def _number(holder: object, key: str) -> Number | None:
     """Return the number of the object that ``key`` refers to, None if it refers to none."""
     value = raw(holder, key) if isinstance(holder, generic.DictionaryObject) else None
     return (value.idnum, value.generation) if isinstance(value, generic.IndirectObject) else None
@@ -118,25 +125,71 @@ class _Before:
         self.resources = {_number(self.form, "/DR")}
         if isinstance(resources, generic.DictionaryObject):
             self.resources |= {_number(resources, key) for key in resources}
-        self.free = _free_objects(revision, root)
+        self._revision = revision
+        self._information = _number(revision.trailer_view, "/Info")
+        self._beside = _beside(root)
+
+    def is_unseen(self, number: Number, old: generic.PdfObject, new: generic.PdfObject) -> bool:
+        """Return whether the object shows nothing: it is metadata, or part of the store, or has other words in it."""
+        if number == self._information and _is_information(old, new):
+            return True
+        return number in self._beside and number not in self._elsewhere
+
+    @cached_property
+    def _elsewhere(self) -> set[Number]:
+        """The objects that something else than the catalogue's metadata and store leads to."""
+        root, trailer = self._revision.root, self._revision.trailer_view
+        seen = {self.root_number}
+        start = [raw(trailer, key) for key in trailer.keys() - {"/Info", "/Root"}]
+        self._revision.led_to([*start, *(raw(root, key) for key in root.keys() - {"/DSS", "/Metadata"})], seen)
+        return seen
 
 
-def _free_objects(before: Revision, root: generic.DictionaryObject) -> set[_Number | None]:
-    """Return the objects that show nothing: information about the document, and the store of validation data."""
-    store = entry(root, "/DSS")
-    free = {_number(before.trailer_view, "/Info"), _number(root, "/DSS")}
-    metadata = entry(root, "/Metadata")
+def check_places(reader: Reader, ends: Sequence[int]) -> None:
+    """Pass if no object is said to stand behind the end of what its revision belongs to, and something is there.
+
+    Whoever appends something could fill it in. ``ends`` (bytes, ascending) are where the original and what was sealed
+    end; whatever table begins before one speaks of what stands before it.
+
+    Raises:
+        Unsound: one is.
+    """
+    for revision in range(reader.xrefs.total_revisions):
+        begins = reader.xrefs.get_xref_container_info(revision).start_location
+        end = next((end for end in ends if begins < end), reader.size_bytes)
+        data = reader.xrefs.get_xref_data(revision)
+        parts = [data] if data.hybrid is None else [data, data.hybrid.xref_data]
+        if any(end <= at < reader.size_bytes for part in parts for _, at in part.standard_xrefs.values()):
+            raise Unsound("an object is said to stand where something was appended later")
+
+
+def _beside(root: generic.DictionaryObject) -> set[Number | None]:
+    """Return the metadata, and the parts of the store of validation data."""
+    found = {_number(root, "/DSS")}
+    metadata, store = entry(root, "/Metadata"), entry(root, "/DSS")
     if isinstance(metadata, generic.StreamObject) and entry(metadata, "/Type") == "/Metadata":
-        free.add(_number(root, "/Metadata"))
+        found.add(_number(root, "/Metadata"))
     if isinstance(store, generic.DictionaryObject):
-        free |= {_number(store, key) for key in store}
+        found |= {_number(store, key) for key in store}
         by_signature = entry(store, "/VRI")
         if isinstance(by_signature, generic.DictionaryObject):
-            free |= {_number(by_signature, key) for key in by_signature}
-    return free
+            found |= {_number(by_signature, key) for key in by_signature}
+    return found
 
 
-def _is_needed(before: _Before, number: _Number, old: generic.PdfObject, new: generic.PdfObject, rules: _Rules) -> bool:
+def _is_information(old: generic.PdfObject, new: generic.PdfObject) -> bool:
+    """Return whether the information about the document has other words in its own entries, and is the same else."""
+    if type(old) is not generic.DictionaryObject or type(new) is not generic.DictionaryObject:
+        return False
+    changed = {key for key in old.keys() | new.keys() if not same(raw(old, key), raw(new, key))}
+    return changed <= _INFORMATION and all(_is_word(raw(item, key)) for item in (old, new) for key in changed)
+
+
+def _is_word(item: generic.PdfObject) -> bool:
+    return isinstance(item.get_object() if isinstance(item, generic.IndirectObject) else item, _WORDS)
+
+
+def _is_needed(before: _Before, number: Number, old: generic.PdfObject, new: generic.PdfObject, rules: _Rules) -> bool:
     """Return whether a seal, or a document timestamp, has to change ``old`` into ``new``."""
     if isinstance(old, generic.ArrayObject) and isinstance(new, generic.ArrayObject):
         return _grew_by_fields(old, new, rules)

@@ -16,12 +16,14 @@ of coverage fails, since it compares the value with the bytes in the gap of the 
 import io
 import logging
 import os
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import cached_property
 from typing import Any, BinaryIO, cast
 
 from pyhanko.pdf_utils import generic
 from pyhanko.pdf_utils.crypt import AuthStatus
+from pyhanko.pdf_utils.generic import EncryptedObjAccess
 from pyhanko.pdf_utils.reader import HistoricalResolver, PdfFileReader
 from pyhanko.pdf_utils.xref import ObjStreamRef
 
@@ -40,6 +42,8 @@ PDF_HEADER = b"%PDF-"
 # To look into an object takes pyHanko's analysis 0.15 ms; one that a revision holds takes 0.5 more. Were so many all
 # written anew, that would be 7 s, and a verification has 20 (see `jail`).
 MOST_OBJECTS = 10_000
+
+Number = tuple[int, int]  # of an object: its number and its generation
 
 _BUFFER_BYTES = 16 << 10
 _IN_MEMORY_BYTES = 2 << 20  # pyHanko reads byte by byte, and moves after each: in memory that costs half
@@ -137,13 +141,48 @@ class Revision(HistoricalResolver):
     def is_ref_unassignable(self, ref: generic.Reference) -> bool:
         """Return whether a later revision can take that number without answering a question of this one's.
 
-        What lies beyond the table's size is not there, whoever refers to it (ISO 32000-1, 7.5.5), and that is all that
-        pyHanko asks for. Not every writer keeps the size exact: below it, a number can be taken if no object has it
-        and no reference leads there.
+        It can if no object has it and no reference leads there. The size of the table, all that pyHanko asks for, says
+        little: not every writer keeps it exact, and what is referred to beyond it is absent (ISO 32000-1, 7.5.5) only
+        until a later revision has a greater one. Where there are too many objects to look into, it has to do.
         """
-        if super().is_ref_unassignable(ref):
+        if self.reader.is_vast and super().is_ref_unassignable(ref):
             return True
-        return not self.has(ref.idnum) and (ref.idnum, ref.generation) not in self._references
+        return not self.has(ref.idnum) and not self.reader.is_asked_for((ref.idnum, ref.generation), self.revision)
+
+    def led_to(self, start: Iterable[generic.PdfObject], seen: set[Number]) -> None:
+        """Add to ``seen`` the number and generation of every object that references lead to, be it there or not.
+
+        Nothing is followed from what ``seen`` has already.
+        """
+        left = list(start)
+        while left:
+            item = left.pop()
+            if isinstance(item, generic.IndirectObject):
+                number = (item.idnum, item.generation)
+                if number in seen:
+                    continue
+                seen.add(number)
+                try:
+                    item = self(item.reference)
+                except NOT_THE_DOCUMENT:
+                    raise
+                except Exception:  # noqa: BLE001, S112 - what cannot be read refers to nothing
+                    continue
+            if isinstance(item, generic.DictionaryObject):
+                left += [item.raw_get(key, EncryptedObjAccess.RAW) for key in item]
+            elif isinstance(item, generic.ArrayObject):
+                left += [item.raw_get(at, EncryptedObjAccess.RAW) for at in range(len(item))]
+
+    def own_objects(self) -> Iterator[generic.PdfObject]:
+        """Yield what this revision brings, its trailer first; what cannot be read is passed over."""
+        yield self.trailer_view
+        for ref in self.explicit_refs_in_revision():
+            try:
+                yield self(ref)
+            except NOT_THE_DOCUMENT:
+                raise
+            except Exception:  # noqa: BLE001, S112 - as above
+                continue
 
     def _subsume_object(self, obj: generic.PdfObject) -> generic.PdfObject:
         """Return the object as part of this revision, so that what it refers to is looked for there.
@@ -174,30 +213,6 @@ class Revision(HistoricalResolver):
         parts = [data] if data.hybrid is None else [data, data.hybrid.xref_data]
         return any(number in part.standard_xrefs or number in part.xrefs_in_objstm for part in parts)
 
-    @cached_property
-    def _references(self) -> set[tuple[int, int]]:
-        """Return the number and generation of every object that is referred to, whether there is one or not."""
-        seen = set[tuple[int, int]]()
-        left: list[generic.PdfObject] = [self.trailer_view]
-        while left:
-            item = left.pop()
-            if isinstance(item, generic.IndirectObject):
-                number = (item.idnum, item.generation)
-                if number in seen:
-                    continue
-                seen.add(number)
-                try:
-                    item = self(item.reference)
-                except NOT_THE_DOCUMENT:
-                    raise
-                except Exception:  # noqa: BLE001, S112 - what cannot be read refers to nothing
-                    continue
-            if isinstance(item, generic.DictionaryObject):
-                left += [item.raw_get(key) for key in item]
-            elif isinstance(item, generic.ArrayObject):
-                left += [item.raw_get(at) for at in range(len(item))]
-        return seen
-
 
 class Reader(PdfFileReader):
     """pyHanko's reader, never strict, fast on what is written plainly; see the module's text."""
@@ -205,6 +220,9 @@ class Reader(PdfFileReader):
     def __init__(self, file: BinaryIO, size_bytes: int) -> None:
         self.size_bytes = size_bytes
         self._revisions: dict[int, Revision] = {}
+        # What is referred to, and the first revision in which it is, of those that were looked through.
+        self._asked_for: dict[Number, int] = {}
+        self._looked_through = 0
         self._large = large.LargeFile(Slice(file, size_bytes), size_bytes) if size_bytes > large.WHOLE_BYTES else None
         super().__init__(self._large or _stream(file, size_bytes), strict=False)
 
@@ -218,6 +236,21 @@ class Reader(PdfFileReader):
     def is_large(self) -> bool:
         """Whether looking into every object of the document takes too long."""
         return int(self.xrefs.get_xref_container_info(self.xrefs.total_revisions - 1).size) > MOST_OBJECTS
+
+    @cached_property
+    def is_vast(self) -> bool:
+        """Whether there are too many objects to look into each, by the first revision: later ones have no say in it."""
+        return int(self.xrefs.get_xref_container_info(0).size) > MOST_OBJECTS
+
+    def is_asked_for(self, number: Number, revision: int) -> bool:
+        """Return whether anything in ``revision``, or in one before, refers to that number."""
+        while self._looked_through <= revision:
+            then = self.get_historical_resolver(self._looked_through)
+            seen = set(self._asked_for)
+            then.led_to([then.trailer_view] if self._looked_through == 0 else then.own_objects(), seen)
+            self._asked_for |= dict.fromkeys(seen - self._asked_for.keys(), self._looked_through)
+            self._looked_through += 1
+        return self._asked_for.get(number, revision + 1) <= revision
 
     def read_at(self, start: int, size_bytes: int) -> bytes:
         """Return up to ``size_bytes`` bytes from ``start``."""

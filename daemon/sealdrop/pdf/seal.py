@@ -49,7 +49,7 @@ from sealdrop.pdf.additions import is_plain
 from sealdrop.pdf.anchors import load_anchors
 from sealdrop.pdf.appearance import Misplaced, check_looks
 from sealdrop.pdf.certificate import describe, organisations, same_organisation
-from sealdrop.pdf.changes import check_later_revision, check_sealing_revision
+from sealdrop.pdf.changes import check_later_revision, check_places, check_sealing_revision
 from sealdrop.pdf.differences import AnalysisFailed, changes_since
 from sealdrop.pdf.digests import Digests
 from sealdrop.pdf.evidence import CLOCK_SKEW, Evidence, weigh
@@ -367,6 +367,9 @@ class _Examination:
 
     def _check_revisions(self, sealed: int) -> None:
         """Pass if revision ``sealed`` holds a seal, each later one what may follow it, and none changes more."""
+        _, _, begin, size_bytes = map(int, self._load(self._field).byte_range)
+        original = () if self._prefix is None else (self._prefix.size_bytes,)
+        check_places(self._reader, (*original, begin + size_bytes))
         if sealed > 0:
             check_sealing_revision(self._reader, sealed)
         for revision in range(sealed + 1, self._reader.xrefs.total_revisions):

@@ -13,9 +13,9 @@ complete?
 5. Somebody has it open for writing: the settle time is the longer one too, and without a PDF's end it is never taken.
 6. Somebody holds a lease on it (a file server, for one of its clients): wait until it is given back.
 
-For how long has it stood still? Since we saw it first; on a disk of this machine's own since its inode changed, too
-(st_ctime, which nobody can set, unlike mtime). So what was there long before the start is not waited for. A share's
-times are another machine's.
+For how long has it stood still? Since we saw it first. For a PDF with its end in place, on a disk of our machine's own,
+since its inode changed, too (st_ctime, which nobody can set, unlike mtime): so what was there long before the start is
+not waited for. A share's times are another machine's; and a clock that is set forward makes no half file whole.
 
 What is taken is the state of the file that was looked at: intake is told its identity, and takes no other.
 """
@@ -175,14 +175,19 @@ def _beginning(content: bytes) -> Beginning:
     return Beginning.SOMETHING_ELSE
 
 
-def judge(look: Look, *, still_s: float, hinted: bool, settle_s: float, incomplete_s: float) -> Verdict:
-    """Return whether a file that has stood still for ``still_s`` seconds is complete: rules 2 to 5 above."""
+def judge(
+    look: Look, *, still_s: float, unchanged_s: float, hinted: bool, settle_s: float, incomplete_s: float
+) -> Verdict:
+    """Return whether a file is complete: rules 2 to 5 above.
+
+    It has stood still for ``still_s`` seconds since we saw it, and for ``unchanged_s`` by its inode.
+    """
     if look.writer is Writer.SOME:
         ready = look.has_end and look.beginning is not Beginning.UNDECIDED and still_s >= incomplete_s
     elif look.beginning is Beginning.SOMETHING_ELSE:
         ready = still_s >= settle_s
     elif look.beginning is Beginning.PDF and look.has_end:
-        ready = hinted or still_s >= settle_s
+        ready = hinted or max(still_s, unchanged_s) >= settle_s
     else:
         ready = still_s >= incomplete_s
     return Verdict.TAKE if ready else Verdict.WAIT
@@ -246,17 +251,24 @@ class Sightings:
             if not stat.S_ISREG(status.st_mode):
                 return identity  # nothing to wait for: intake says why it is not taken
             known = self._known(path, identity, now, hinted=hinted)
-            still_s = max(now - known.since, self._unchanged_s(identity.device, status.st_ctime, at))
-            if known.hinted or still_s >= self._settle_s:  # before that, whatever is in it has to wait
+            unchanged_s = self._unchanged_s(identity.device, status.st_ctime, at)
+            # Before that, whatever is in it has to wait.
+            if known.hinted or max(now - known.since, unchanged_s) >= self._settle_s:
                 try:
                     look = look_at(name, folder=folder)
                 except BlockingIOError:
                     self.wait(path, now=now)
                     return None
                 known = self._known(path, look.identity, now, hinted=hinted)
-                still_s = max(now - known.since, self._unchanged_s(look.identity.device, look.changed_at, at))
-                times = {"settle_s": self._settle_s, "incomplete_s": self._incomplete_s}
-                if judge(look, still_s=still_s, hinted=known.hinted, **times) is Verdict.TAKE:
+                verdict = judge(
+                    look,
+                    still_s=now - known.since,
+                    unchanged_s=self._unchanged_s(look.identity.device, look.changed_at, at),
+                    hinted=known.hinted,
+                    settle_s=self._settle_s,
+                    incomplete_s=self._incomplete_s,
+                )
+                if verdict is Verdict.TAKE:
                     return look.identity
         self._keep(path, replace(known, look_again=self._look_again(now, known.since)), now)
         return None

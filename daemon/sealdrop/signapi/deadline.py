@@ -140,6 +140,7 @@ class _DeadlineStream(httpcore.NetworkStream):
         self._socket.settimeout(0.0)
         self._awaited = select.POLLIN
         self._failure: OSError | None = None  # what came after the last bytes that were read
+        self._has_ended = False  # nothing more will come: it must not be used again
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
@@ -178,7 +179,9 @@ class _DeadlineStream(httpcore.NetworkStream):
             raise self._failure
         pieces, left_bytes = list[bytes](), max_bytes
         try:
-            while left_bytes and (piece := self._socket.recv(left_bytes)):
+            while left_bytes and not self._has_ended:
+                piece = self._socket.recv(left_bytes)
+                self._has_ended = not piece
                 pieces.append(piece)
                 left_bytes -= len(piece)
         except _NOT_YET as error:
@@ -189,6 +192,7 @@ class _DeadlineStream(httpcore.NetworkStream):
             if not pieces:
                 raise
             self._failure = error  # what came before it may be a whole answer
+            self._has_ended = True
         return b"".join(pieces)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
@@ -214,14 +218,19 @@ class _DeadlineStream(httpcore.NetworkStream):
 
     def _waited(self, progress: Progress, ends: float) -> bool:
         """Wait for what is awaited; return whether that came before the operation ``ends``."""
+        left_s = progress.until_s(ends)
         poller = select.poll()
         poller.register(self._socket, self._awaited)
-        return bool(poller.poll(progress.until_s(ends) * 1000))
+        return left_s > 0 and bool(poller.poll(left_s * 1000))
 
     def close(self) -> None:
         self._inner.close()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's own signature
+        # So httpcore asks before it uses a connection again: what is readable without having been asked is its end.
+        # That may have been read already, behind the last answer.
+        if info == "is_readable" and self._has_ended:
+            return True
         return self._inner.get_extra_info(info)
 
 

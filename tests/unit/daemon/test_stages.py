@@ -20,6 +20,7 @@ from sealdrop.daemon.recorder import Recorder
 from sealdrop.daemon.stages import LocalStages
 from sealdrop.daemon.troubles import Troubles
 from sealdrop.durable import hash_file
+from sealdrop.errors import Fatal
 from sealdrop.ledger.store import Ledger, Step
 from sealdrop.model import Document, DocumentId, Event, Reason, State
 from sealdrop.spool import Spool
@@ -198,6 +199,21 @@ def test_what_is_published_together_is_recorded_together(house: House, monkeypat
     assert found[2] is not None
     assert found[2].attempts == 1
     assert len(list(house.folder.outbound.iterdir())) == 6
+
+
+def test_what_is_published_beside_a_fatal_one_is_recorded(house: House) -> None:
+    """The service stops for it, and the others stand in outbound: that must be on record."""
+    good, bad = DocumentId("20261123-0000000000000001"), DocumentId("20261123-0000000000000002")
+    sha256 = house.add(id=DocumentId("20261123-ffffffffffffffff"), due_at=None).sha256
+    for each, name in ((bad, "../out.pdf"), (good, "good.pdf")):
+        house.add(id=each, name=name, sealed_size_bytes=len(ORIGINAL), sealed_sha256=sha256)
+        house.spool.make(each)
+        house.spool.sealed(each, sha256).write_bytes(ORIGINAL)
+    with pytest.raises(Fatal):
+        house.deliver()
+    found = house.ledger.get(good)
+    assert found is not None
+    assert found.state is State.DELIVERED
 
 
 def test_a_document_whose_lease_is_about_to_end_is_not_published(house: House) -> None:

@@ -214,6 +214,19 @@ def test_no_folder_is_kept_out_of_the_spool_by_what_others_leave_there(tmp_path:
     assert invoices.keeps_out(_file(tmp_path), 1)
 
 
+def test_a_folder_that_has_nothing_under_way_is_not_said_to_wait(tmp_path: Path, troubles: Troubles) -> None:
+    """However much of the spool others hold, for days perhaps: it found room for all that it was told to wait with."""
+    _, letters, counts = _two_turns(tmp_path, troubles)
+    letters.must_be_waited_for()
+    counts.add(_document(1, 13 * MIB))
+    counts.add(_document(2, 5 * MIB, folder="letters"))
+    assert letters.keeps_out(_file(tmp_path), 5 * MIB)
+    ended = _document(2, folder="letters", state=State.VERIFIED)
+    counts.recorded(Step(ended, replace(ended, state=State.DELIVERED, due_at=None), MOVED))
+    assert not letters.must_be_waited_for()
+    assert not letters.is_pressed
+
+
 def test_two_folders_do_not_take_the_same_room(tmp_path: Path, troubles: Troubles) -> None:
     """What one folder is copying counts for the other; it counts once when it is copied, and not if it came to none."""
     invoices, letters, counts = _two_turns(tmp_path, troubles)

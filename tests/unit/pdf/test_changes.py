@@ -61,7 +61,6 @@ def _check(folder: Path, content: bytes, *, later: bool = False) -> None:
         pytest.param({6: "<< /Font 7 0 R /XObject << >> >>"}, id="another-kind-of-resources"),
         pytest.param({5: "<< /Fields 9 0 R /DR << /Font << /F1 10 0 R >> >> /DA (x) /SigFlags 3 >>"}, id="form"),
         pytest.param({15: "<< /Harmless true >>"}, id="a-number-left-out"),
-        pytest.param({90: "<< /Harmless true >>"}, id="asked-for-beyond-the-table"),
         pytest.param(
             {1: ORIGINAL[1].replace("/Threads", "/DSS 22 0 R /Extensions << >> /Version /2.0 /Nothing"), 22: "<< >>"},
             id="catalogue",
@@ -129,6 +128,26 @@ def test_what_was_asked_for_cannot_be_filled_in(tmp_path: Path, later: bool) -> 
     asking = write({**ORIGINAL, 3: ORIGINAL[3].replace("/Zz", "/Resources 15 0 R /Zz")}, size=20)
     with pytest.raises(Unsound, match="asked for"):
         _check(tmp_path, write({15: "<< >>"}, after=asking), later=later)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["sealing", "later"])
+def test_nor_beyond_the_table(tmp_path: Path, later: bool) -> None:
+    """What is referred to there is absent only until a later table is greater."""
+    asking = write({**ORIGINAL, 3: ORIGINAL[3].replace("/Zz", "/Resources 90 0 R /Zz")})
+    with pytest.raises(Unsound, match="asked for"):
+        _check(tmp_path, write({90: "<< >>"}, after=asking), later=later)
+    _check(tmp_path, write({91: "<< >>"}, after=asking), later=later)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["sealing", "later"])
+def test_what_is_metadata_only_may_be_another(tmp_path: Path, later: bool) -> None:
+    """Whatever else leads to shows something."""
+    old, new = (f"<< /Type /Metadata /Length 3 >>\nstream\n{word}\nendstream" for word in ("q Q", "Q q"))
+    alone = {**ORIGINAL, 1: ORIGINAL[1].replace("/Threads", "/Metadata 40 0 R /Threads"), 40: old}
+    _check(tmp_path, write({40: new}, after=write(alone)), later=later)
+    shown = {**alone, 3: ORIGINAL[3].replace("4 0 R", "[4 0 R 40 0 R]")}
+    with pytest.raises(Unsound, match="replaces object 40"):
+        _check(tmp_path, write({40: new}, after=write(shown)), later=later)
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["sealing", "later"])

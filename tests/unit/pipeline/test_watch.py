@@ -113,14 +113,16 @@ def test_a_file_that_has_not_changed_for_long_is_not_waited_for(
     assert watcher.look(at=watcher.path.stat().st_ctime + unchanged_s) is taken
 
 
-def test_half_a_file_that_has_not_changed_for_long_is_waited_for_as_long_as_any(
+def test_a_clock_that_is_set_forward_makes_no_half_file_whole(
     watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its end may still be missing: the longer time goes for it."""
+    """After a machine was suspended its writers go on where they were: half a file is waited for by our own looking."""
     monkeypatch.setattr(watch, "file_system", lambda _: "ext4")
     watcher.path.write_bytes(PDF[:12])
-    assert not watcher.look(at=watcher.path.stat().st_ctime + INCOMPLETE_S * 0.9)
-    assert watcher.look(at=watcher.path.stat().st_ctime + INCOMPLETE_S)
+    later = watcher.path.stat().st_ctime + 3600
+    assert not watcher.look(at=later)
+    assert not watcher.look(after_s=INCOMPLETE_S * 0.9, at=later)
+    assert watcher.look(after_s=INCOMPLETE_S * 0.2, at=later)
 
 
 def test_what_is_mounted_may_be_another_thing_by_the_next_sweep(
@@ -216,9 +218,9 @@ def test_what_may_still_become_a_pdf_waits(watcher: Watcher, beginning: bytes) -
 def test_without_leases_stillness_decides() -> None:
     """Where the kernel will not say who writes, an event plus the end, or settle plus the end, is what there is."""
     look = Look(FileIdentity(1, 2, 3, 4), 0.0, Beginning.PDF, has_end=True, writer=Writer.UNKNOWN)
-    assert judge(look, still_s=0, hinted=True, settle_s=2, incomplete_s=60) is Verdict.TAKE
-    assert judge(look, still_s=1, hinted=False, settle_s=2, incomplete_s=60) is Verdict.WAIT
-    assert judge(look, still_s=2, hinted=False, settle_s=2, incomplete_s=60) is Verdict.TAKE
+    assert judge(look, unchanged_s=0.0, still_s=0, hinted=True, settle_s=2, incomplete_s=60) is Verdict.TAKE
+    assert judge(look, unchanged_s=0.0, still_s=1, hinted=False, settle_s=2, incomplete_s=60) is Verdict.WAIT
+    assert judge(look, unchanged_s=0.0, still_s=2, hinted=False, settle_s=2, incomplete_s=60) is Verdict.TAKE
 
 
 def test_a_look_is_planned_for_each_file_that_waits(watcher: Watcher) -> None:

@@ -301,6 +301,28 @@ def test_what_came_before_a_break_is_read(pki: Pki) -> None:
         stream.close()
 
 
+def test_a_connection_that_was_said_to_end_is_not_used_again(pki: Pki) -> None:
+    """The end came with the answer, and was read with it: nothing is left that would show it to the pool."""
+    said = threading.Event()
+
+    def answer_and_end(connection: socket.socket, peer: Peer) -> None:
+        with pki.server_context().wrap_socket(connection, server_side=True) as side:
+            side.sendall(b"the answer")
+            side.setblocking(False)
+            with pytest.raises(ssl.SSLWantReadError):
+                side.unwrap()  # says so, and does not wait for the other side to say it, too
+            said.set()
+            peer.stopping.wait(SERVER_S)
+
+    with running(pki.server_context(), raw=answer_and_end) as peer, call_within(SERVER_S, SystemClock()):
+        stream = secured(pki, peer)
+        assert said.wait(SERVER_S)
+        assert stream.read(1 << 16) == b"the answer"
+        assert stream.get_extra_info("is_readable")
+        assert stream.read(1 << 16) == b""
+        stream.close()
+
+
 def test_a_request_that_is_read_bit_by_bit_arrives(pki: Pki) -> None:
     """What the network does not take at once is sent as it takes it, whole and in order."""
     content = random.Random(1).randbytes(3 << 20)
