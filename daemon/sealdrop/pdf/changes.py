@@ -133,7 +133,8 @@ class _Before:
         """Return whether the object shows nothing: it is metadata, or part of the store, or has other words in it."""
         if number == self._information and _is_information(old, new):
             return True
-        return number in self._beside and number not in self._elsewhere
+        # Where there are too many objects to look into each, it has to do that it is metadata, or part of the store.
+        return number in self._beside and (self._revision.reader.is_vast or number not in self._elsewhere)
 
     @cached_property
     def _elsewhere(self) -> set[Number]:
