@@ -21,6 +21,7 @@ from sealdrop.receipt import REASON_SUFFIX, RECEIPT_SUFFIX
 
 ORIGINAL = b"%PDF-1.7"
 SEALED = b"%PDF-1.7 sealed"
+OTHER = b"%PDF-1.7 sealed, and another one"
 
 
 def _digest(content: bytes) -> Sha256:
@@ -147,9 +148,22 @@ def test_a_crash_at_any_step_is_continued_and_not_doubled(
 
 
 SEVERAL = [
-    verified(id=DocumentId(f"20261123-{number:016x}"), name=name)
-    for number, name in enumerate(["a.pdf", "b.pdf", "sub/c.pdf", "a.pdf"], 1)
+    verified(
+        id=DocumentId(f"20261123-{number:016x}"),
+        name=name,
+        sealed_size_bytes=len(content),
+        sealed_sha256=_digest(content),
+    )
+    for number, (name, content) in enumerate(
+        [("a.pdf", SEALED), ("b.pdf", SEALED), ("sub/c.pdf", SEALED), ("a.pdf", OTHER)], 1
+    )
 ]
+
+
+def _several(sealed: Path) -> list[Sealed]:
+    other = sealed.with_name("other.pdf")
+    other.write_bytes(OTHER)
+    return [Sealed(each, other if each is SEVERAL[3] else sealed) for each in SEVERAL]
 
 
 @pytest.mark.parametrize("crash_before", range(13))
@@ -158,10 +172,10 @@ def test_a_crash_while_several_are_published_doubles_none_of_them(
 ) -> None:
     """Cut off before each link and each folder flush: no receipt without its PDF, and all are there once in the end."""
     with _crashing(monkeypatch, crash_before), pytest.raises(KeyboardInterrupt):
-        module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
+        module.deliver(_several(sealed), outbound)
     names = {path.relative_to(outbound) for path in outbound.rglob("*.pdf*")}
     assert all(path.with_name(path.name.removesuffix(RECEIPT_SUFFIX)) in names for path in names)
-    given = module.deliver([Sealed(each, sealed) for each in SEVERAL], outbound)
+    given = module.deliver(_several(sealed), outbound)
     assert len(set(given)) == len(SEVERAL)
     expected = {outbound / f"{name}{suffix}" for name in given for suffix in ("", RECEIPT_SUFFIX)}
     assert {path for path in outbound.rglob("*") if path.is_file()} == expected
