@@ -11,8 +11,9 @@ by itself, and asks one thing only: of the objects that were there before, none 
    annotation, an empty signature field, the information about the document, and the store of validation data. Lists
    grow, by filled signature fields; resources grow; nothing in them is replaced.
 3. A later revision may do the same for document timestamps, which must not show anything.
-4. Metadata and the store of validation data may be changed at will, as far as nothing else leads to them: whatever is
-   shown is led to in other ways. Of the information about the document, words may be.
+4. Metadata, the information about the document and the store of validation data may be changed at will, as far as
+   nothing else leads to them: whatever is shown is led to in other ways. In that information the usual words may be
+   changed in any case.
 
 Objects are compared by what they say, not by how that is written: the order of a dictionary's entries, and the form of
 a number or a string, are each writer's own. What is new counts only as far as something old leads to it.
@@ -127,18 +128,18 @@ class _Before:
             self.resources |= {_number(resources, key) for key in resources}
         self._revision = revision
         self._information = _number(revision.trailer_view, "/Info")
-        self._beside = _beside(root)
+        self._beside = {self._information, *_beside(root)}
 
     def is_unseen(self, number: Number, old: generic.PdfObject, new: generic.PdfObject) -> bool:
-        """Return whether the object shows nothing: it is metadata, or part of the store, or has other words in it."""
+        """Return whether the object shows nothing: metadata, the document's information, a part of the store."""
         if number == self._information and _is_information(old, new):
             return True
-        # Where there are too many objects to look into each, it has to do that it is metadata, or part of the store.
+        # Where there are too many objects to look into each, it has to do that it is one of these.
         return number in self._beside and (self._revision.reader.is_vast or number not in self._elsewhere)
 
     @cached_property
     def _elsewhere(self) -> set[Number]:
-        """The objects that something else than the catalogue's metadata and store leads to."""
+        """What something else leads to than the trailer (to information) and the catalogue (to metadata and store)."""
         root, trailer = self._revision.root, self._revision.trailer_view
         seen = {self.root_number}
         start = [raw(trailer, key) for key in trailer.keys() - {"/Info", "/Root"}]

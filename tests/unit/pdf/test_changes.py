@@ -151,6 +151,19 @@ def test_what_is_metadata_only_may_be_another(tmp_path: Path, later: bool) -> No
 
 
 @pytest.mark.parametrize("later", [False, True], ids=["sealing", "later"])
+def test_so_may_the_information_about_the_document(tmp_path: Path, later: bool) -> None:
+    """In entries of a writer's own, too, if nothing else leads there; its usual words in any case."""
+    own = {40: "<< /Title (x) /Own << /Words [(x)] >> >>"}
+    alone = write({**ORIGINAL, 40: "<< /Title (x) >>"}, trailer="/Info 40 0 R")
+    _check(tmp_path, write(own, after=alone, trailer="/Info 40 0 R"), later=later)
+    led_to = {**ORIGINAL, 3: ORIGINAL[3].replace("/Zz", "/PieceInfo 40 0 R /Zz"), 40: "<< /Title (x) >>"}
+    shown = write(led_to, trailer="/Info 40 0 R")
+    _check(tmp_path, write({40: "<< /Title (y) /ModDate (z) >>"}, after=shown, trailer="/Info 40 0 R"), later=later)
+    with pytest.raises(Unsound, match="replaces object 40"):
+        _check(tmp_path, write(own, after=shown, trailer="/Info 40 0 R"), later=later)
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["sealing", "later"])
 @pytest.mark.parametrize("number", [6, 7], ids=["in-place", "elsewhere"])
 def test_the_encryption_cannot_change(tmp_path: Path, number: int, later: bool) -> None:
     """A revision after which every stream is decrypted in another way fails."""
