@@ -7,8 +7,8 @@ Rules:
 - A transaction that records nothing which a power cut ends anyway need not wait for the disk; its writer says so.
 - A writing transaction takes SQLite's write lock when it begins (BEGIN IMMEDIATE), so it never has to give up half
   way because somebody else wrote in between. Threads of one process wait for a lock, which wakes at once; only other
-  processes are waited for by SQLite's busy timeout, which polls. The lock is not fair: one that was did not shorten
-  what anybody waits, for whoever holds it waits for Python's own lock, and a thread that is handed it has to, too.
+  processes are waited for by SQLite's busy timeout, which polls. The lock is not fair; one that was did not shorten
+  what anybody waits.
 - All writing goes through one connection: fetching one from the pool took longer than SQLite's part of a transaction,
   and SQLite forgets all that it has read of the file when another connection has written.
 - Python's own handling of SQLite transactions is switched off: every BEGIN is ours.
